@@ -1,0 +1,53 @@
+/* backend.h: what can compute a graph. A backend is a const struct of functions over its own state;
+ * adding one adds a folder here and no line in model/.
+ *
+ * The order of use: open; needs and weight_size for every operation and weight (the planner places
+ * what they ask for); pack each weight when it is loaded; run each operation in order; close.
+ */
+#ifndef KADR_BACKEND_BACKEND_H
+#define KADR_BACKEND_BACKEND_H
+
+#include "base/cpu.h"
+#include "base/pool.h"
+#include "graph/graph.h"
+
+/* Offsets that the planner gives out are multiples of this. */
+#define BACKEND_ALIGN 64
+
+struct backend_config {
+    struct mem *mem;
+    struct pool *pool;  /* borrowed; its threads run the operations */
+    unsigned cpu_flags; /* which kernels may be used, see cpu.h */
+};
+
+struct backend {
+    const char *name;
+
+    kadr_status (*open)(const struct backend_config *config, void **state, kadr_error *err);
+    void (*close)(void *state); /* idempotent on NULL */
+
+    /* Scratch bytes that `op` wants while it runs (all threads together). Deterministic. */
+    size_t (*workspace)(void *state, const struct graph *g, const struct op *op);
+
+    /* Bytes of a weight in the form that run wants (packed). */
+    size_t (*weight_size)(void *state, const struct graph *g, weight_id w);
+
+    /* Converts rows [row, row + rows) of the weight's first dimension, given as they are stored in the
+     * model (row-major, dtype `from`: f32, f16 or bf16), into the packed form at `packed`. Rows may
+     * come in pieces in ascending order; each piece starts at a multiple of BACKEND_PACK_ROWS of the
+     * first dimension. The last piece also fills padding. */
+    void (*pack)(void *state, const struct graph *g, weight_id w, int64_t row, int64_t rows,
+                 const void *stored, enum dtype from, void *packed);
+
+    /* Runs one operation. tensors[i] and weights[i] belong to graph tensor and weight i; workspace has
+     * the size that was asked for. Never fails: everything was checked and placed before. The output
+     * may not overlap an input, except: OP_ADD's and OP_ATTENTION's `add`, an epilogue's residual. */
+    void (*run)(void *state, const struct graph *g, const struct op *op, void *const *tensors,
+                const void *const *weights, void *workspace);
+};
+
+#define BACKEND_PACK_ROWS 64
+
+extern const struct backend backend_cpu;
+
+#endif
