@@ -41,6 +41,143 @@ typedef struct kadr_error {
     char message[1024];
 } kadr_error;
 
+/* ---- Context ---------------------------------------------------------------------------------
+ * Threads, the memory ledger and the model that was used last. Several contexts may live in one
+ * process and be used from different threads; one context is used by one thread at a time
+ * (kadr_interrupt excepted, which any thread or a signal handler may call). */
+typedef struct kadr_context kadr_context;
+
+typedef enum kadr_log_level {
+    KADR_LOG_ERROR,
+    KADR_LOG_WARN,
+    KADR_LOG_INFO,
+    KADR_LOG_DEBUG
+} kadr_log_level;
+
+typedef struct kadr_config {
+    uint64_t memory; /* most bytes the whole process may take; 0: decided from what is free */
+    int threads;     /* 0: as many as there are processors */
+    kadr_log_level log_level;
+    void (*log)(void *user, kadr_log_level level, const char *line); /* NULL: silence */
+    void *user;
+} kadr_config;
+
+/* `config` may be NULL for the defaults. */
+KADR_API kadr_status kadr_open(const kadr_config *config, kadr_context **out, kadr_error *err);
+KADR_API void kadr_close(kadr_context *ctx); /* idempotent on NULL */
+
+/* Makes the drawing that runs in `ctx` end with KADR_EINTERRUPTED at the next operation.
+ * Async-signal-safe. Stays in force until kadr_draw returns. */
+KADR_API void kadr_interrupt(kadr_context *ctx);
+
+/* ---- Requests --------------------------------------------------------------------------------
+ * What is to be drawn: named values, under the names of the command line's long options ("prompt",
+ * "width", "steps", ...). The list of all of them, with types, ranges and help, is kadr_options. */
+typedef struct kadr_request kadr_request;
+
+typedef enum kadr_option_type {
+    KADR_TEXT,   /* any UTF-8 */
+    KADR_FILE,   /* a path */
+    KADR_INT,    /* low..high */
+    KADR_REAL,   /* low..high */
+    KADR_BOOL,   /* true/false */
+    KADR_CHOICE, /* one of the names in `choices` */
+    KADR_BYTES,  /* a size in memory with binary units: 512M, 1.5G */
+    KADR_LIST    /* text; may be given several times */
+} kadr_option_type;
+
+typedef struct kadr_option {
+    const char *name; /* "width": --width, kadr.ini's key, JSON's and the API's field */
+    char letter;      /* 'W': -W; 0: none */
+    kadr_option_type type;
+    double low, high;     /* inclusive range of numbers */
+    const char *fallback; /* value when nothing says otherwise; NULL: none */
+    const char *choices;  /* "a|b|c" or NULL */
+    const char *value;    /* what the value is called in help: "PIXELS" */
+    const char *help;     /* one sentence */
+    const char *group;    /* heading under which help lists it */
+    unsigned commands;    /* bit mask, KADR_FOR_... */
+} kadr_option;
+
+KADR_API const kadr_option *kadr_options(size_t *count);
+
+/* A new request that knows nothing but the fallbacks. NULL when memory is refused. */
+KADR_API kadr_request *kadr_request_new(void);
+KADR_API kadr_request *kadr_request_copy(const kadr_request *rq);
+KADR_API void kadr_request_free(kadr_request *rq);
+
+/* Sets, or for a KADR_LIST appends, a value given as text. An unknown name, a value out of range or
+ * of the wrong form is KADR_EUSAGE, says what was expected and leaves the request as it was.
+ * `value` NULL: back to unset. */
+KADR_API kadr_status kadr_request_set(kadr_request *rq, const char *name, const char *value,
+                                      kadr_error *err);
+/* The value as text (a list: its entries joined by newlines), or NULL when unset. Valid until the
+ * next call on `rq`. */
+KADR_API const char *kadr_request_get(const kadr_request *rq, const char *name);
+
+/* ---- Drawing --------------------------------------------------------------------------------- */
+typedef struct kadr_progress {
+    const char *stage;        /* "encode", "denoise", "decode", "load" */
+    size_t picture, pictures; /* which of how many, from 0 */
+    int step, steps;          /* within the picture */
+    double seconds_per_step;  /* of late; 0: unknown yet */
+    double seconds_left;      /* for everything; 0: unknown yet */
+    const uint8_t *preview;   /* small RGB picture of what is emerging, or NULL */
+    int preview_width, preview_height;
+} kadr_progress;
+
+typedef struct kadr_picture {
+    size_t request; /* index into the requests given to kadr_draw */
+    size_t index;   /* which of that request's count, from 0 */
+    int width, height;
+    const uint8_t *rgb;     /* height * width * 3, top row first */
+    uint64_t seed;          /* that draws exactly this one */
+    const char *parameters; /* settings in A1111's form */
+    const char *settings;   /* settings as kadr's JSON: everything that determines the pixels */
+    const char *report; /* JSON about this run: seconds, planned and measured peak; not part of the
+                           picture */
+    const float *latents; /* [latent_channels, height/8, width/8], before the VAE */
+    int latent_channels, latent_height, latent_width;
+} kadr_picture;
+
+typedef struct kadr_observer {
+    void *user;
+    /* Either may be NULL. What they are given is valid during the call. A return value other than 0
+     * ends the drawing with KADR_EINTERRUPTED. They are called on the thread that called kadr_draw.
+     */
+    int (*progress)(void *user, const kadr_progress *p);
+    int (*picture)(void *user, const kadr_picture *p);
+} kadr_observer;
+
+/* Draws the pictures of `count` requests; each is handed to the observer as soon as it exists. The
+ * whole run is planned first: what does not fit is refused with KADR_EMEMORY before anything is
+ * computed. */
+KADR_API kadr_status kadr_draw(kadr_context *ctx, kadr_request *const *requests, size_t count,
+                               const kadr_observer *observer, kadr_error *err);
+
+/* PNG with the settings inside, written atomically. */
+KADR_API kadr_status kadr_picture_write(const kadr_picture *picture, const char *path,
+                                        kadr_error *err);
+
+/* ---- Looking ---------------------------------------------------------------------------------
+ * Each gives a JSON text that the caller frees with kadr_free. */
+
+/* {"encoders":[{"ids":[...],"weights":[...],"chunks":[...],"cut":"..."},...]}: how the model of
+ * `rq` reads `text`. plain: no weight syntax. */
+KADR_API kadr_status kadr_tokens(kadr_context *ctx, const kadr_request *rq, const char *text,
+                                 int plain, char **json, kadr_error *err);
+/* A model (kind, components, tensors, sizes, dtypes) or a picture (its settings). */
+KADR_API kadr_status kadr_inspect(kadr_context *ctx, const char *path, char **json,
+                                  kadr_error *err);
+/* What the requests would take: stages, peaks, bytes, verdict. Computes and reads nothing but
+ * headers. */
+KADR_API kadr_status kadr_plan(kadr_context *ctx, kadr_request *const *requests, size_t count,
+                               char **json, kadr_error *err);
+KADR_API void kadr_free(void *p);
+
+/* "0.1.0" */
+KADR_API const char *kadr_version(void);
+
 #ifdef __cplusplus
 }
 #endif
