@@ -32,16 +32,17 @@ struct backend {
     /* Bytes of a weight in the form that run wants (packed). */
     size_t (*weight_size)(void *state, const struct graph *g, weight_id w);
 
-    /* Converts rows [row, row + rows) of the weight's first dimension, given as they are stored in the
-     * model (row-major, dtype `from`: f32, f16 or bf16), into the packed form at `packed`. Rows may
-     * come in pieces in ascending order; each piece starts at a multiple of BACKEND_PACK_ROWS of the
-     * first dimension. The last piece also fills padding. */
+    /* Converts rows [row, row + rows) of the weight's first dimension, given as they are stored in
+     * the model (row-major, dtype `from`: f32, f16 or bf16), into the packed form at `packed`. Rows
+     * may come in pieces in ascending order; each piece starts at a multiple of BACKEND_PACK_ROWS
+     * of the first dimension. The last piece also fills padding. */
     void (*pack)(void *state, const struct graph *g, weight_id w, int64_t row, int64_t rows,
                  const void *stored, enum dtype from, void *packed);
 
-    /* Runs one operation. tensors[i] and weights[i] belong to graph tensor and weight i; workspace has
-     * the size that was asked for. Never fails: everything was checked and placed before. The output
-     * may not overlap an input, except: OP_ADD's and OP_ATTENTION's `add`, an epilogue's residual. */
+    /* Runs one operation. tensors[i] and weights[i] belong to graph tensor and weight i; workspace
+     * has the size that was asked for. Never fails: everything was checked and placed before. The
+     * output may not overlap an input, except: OP_ADD's and OP_ATTENTION's `add`, an epilogue's
+     * residual. */
     void (*run)(void *state, const struct graph *g, const struct op *op, void *const *tensors,
                 const void *const *weights, void *workspace);
 };

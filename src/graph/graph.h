@@ -4,7 +4,8 @@
  *     struct graph g;
  *     graph_init(&g, mem, "unet", DTYPE_BF16);
  *     tensor_id x = graph_input(&g, "latents", DTYPE_F32, 4, (int64_t[]){2, 96, 96, 4});
- *     x = graph_conv(&g, x, NO_TENSOR, "unet.conv_in", (struct conv_shape){.out = 320, .kernel = 3, .stride = 1, .pad = 1}, (struct epilogue){0});
+ *     x = graph_conv(&g, x, NO_TENSOR, "unet.conv_in", (struct conv_shape){.out = 320, .kernel = 3,
+ * .stride = 1, .pad = 1}, (struct epilogue){0});
  *     ...
  *     if (graph_failed(&g)) ...            // building is sticky: ask once at the end
  *
@@ -20,9 +21,18 @@
 #include "base/arena.h"
 #include "base/err.h"
 
-enum dtype { DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_I32, DTYPE_I8, DTYPE_U8, DTYPE_I64, DTYPE_COUNT };
-size_t dtype_size(enum dtype t);       /* bytes of an element */
-const char *dtype_name(enum dtype t);  /* "f32", "bf16", ... */
+enum dtype {
+    DTYPE_F32,
+    DTYPE_F16,
+    DTYPE_BF16,
+    DTYPE_I32,
+    DTYPE_I8,
+    DTYPE_U8,
+    DTYPE_I64,
+    DTYPE_COUNT
+};
+size_t dtype_size(enum dtype t);      /* bytes of an element */
+const char *dtype_name(enum dtype t); /* "f32", "bf16", ... */
 
 typedef int32_t tensor_id; /* index into graph.tensors */
 typedef int32_t weight_id; /* index into graph.weights */
@@ -60,7 +70,13 @@ struct weight {
     int64_t dim[GRAPH_RANK]; /* as stored in the model */
 };
 
-enum act { ACT_NONE, ACT_SILU, ACT_GELU, ACT_QUICK_GELU, ACT_GEGLU /* value * gelu(gate); halves the row */ };
+enum act {
+    ACT_NONE,
+    ACT_SILU,
+    ACT_GELU,
+    ACT_QUICK_GELU,
+    ACT_GEGLU /* value * gelu(gate); halves the row */
+};
 
 /* After the product: y = (act(acc + bias + add[sample]) + residual) * scale. */
 struct epilogue {
@@ -68,25 +84,29 @@ struct epilogue {
     tensor_id sample_add; /* f32 [n, channels], one row a sample (time embedding), or NO_TENSOR */
     tensor_id residual;   /* of the output's shape, or NO_TENSOR */
     float scale;          /* 0 means 1 */
+    bool f32_out;         /* the output is f32 whatever the graph's dtype */
 };
-#define EPI_NONE ((struct epilogue){ACT_NONE, NO_TENSOR, NO_TENSOR, 0})
+#define EPI_NONE ((struct epilogue){ACT_NONE, NO_TENSOR, NO_TENSOR, 0, false})
 
 enum op_kind {
-    OP_EMBED,      /* in: ids i32 [n,t], extra f32 [m,c] or none; w: table, b: positions [T,c] -> [n,t,c].
-                      ids >= rows of the table name rows of extra */
+    OP_EMBED,      /* in: ids i32 [n,t], extra f32 [m,c] or none; w: table, b: positions [T,c] ->
+                      [n,t,c].      ids >= rows of the table name rows of extra */
     OP_LINEAR,     /* in: x [.., k]; w: [m, k]; b -> [.., m] */
-    OP_CONV,       /* in: x [n,h,w,k], x2 [n,h,w,k2] or none (read as their concatenation); w; b -> [n,h',w',m] */
-    OP_GROUP_NORM, /* in: x [n,h,w,c], x2 or none (as above); w, b -> [n,h,w,c+c2]; act none or silu */
+    OP_CONV,       /* in: x [n,h,w,k], x2 [n,h,w,k2] or none (read as their concatenation); w; b ->
+                      [n,h',w',m] */
+    OP_GROUP_NORM, /* in: x [n,h,w,c], x2 or none (as above); w, b -> [n,h,w,c+c2]; act none or silu
+                    */
     OP_LAYER_NORM, /* in: x [.., c]; w, b (either may be absent) -> same */
-    OP_ATTENTION,  /* in: q [n,..,c], k [n,s,c], v [n,s,c], lengths i32 [n] or none, add (shape of q) or none,
-                      gain f32 [n] or none, mask f32 [n, tokens of q] or none -> shape of q:
-                      add + gain[n] * mask[n,token] * softmax(scale q k^T) v, head by head */
-    OP_GATHER,     /* in: x [n,t,c], index i32 [n] -> [n,c] */
-    OP_TIMESTEP,   /* in: t f32 [n,m] -> [n, m*width]: sinusoids, cosines first when flip (diffusers get_timestep_embedding) */
-    OP_ADD,        /* in: a, b -> a + b */
-    OP_CONCAT,     /* in: a, b -> along the last dimension (axis_last) or the tokens */
-    OP_ACT,        /* in: x -> act(x) */
-    OP_CONVERT,    /* in: x -> same values, other dtype and/or order (see order) */
+    OP_ATTENTION, /* in: q [n,..,c], k [n,s,c], v [n,s,c], lengths i32 [n] or none, add (shape of q)
+                     or none, gain f32 [n] or none, mask f32 [n, tokens of q] or none -> shape of q:
+                     add + gain[n] * mask[n,token] * softmax(scale q k^T) v, head by head */
+    OP_GATHER,    /* in: x [n,t,c], index i32 [n] -> [n,c] */
+    OP_TIMESTEP,  /* in: t f32 [n,m] -> [n, m*width]: sinusoids, cosines first when flip (diffusers
+                     get_timestep_embedding) */
+    OP_ADD,       /* in: a, b -> a + b */
+    OP_CONCAT,    /* in: a, b -> along the last dimension (axis_last) or the tokens */
+    OP_ACT,       /* in: x -> act(x) */
+    OP_CONVERT,   /* in: x -> same values, other dtype and/or order (see order) */
     OP_KINDS
 };
 const char *op_name(enum op_kind k);
@@ -96,36 +116,40 @@ enum order { ORDER_SAME, ORDER_NCHW_TO_NHWC, ORDER_NHWC_TO_NCHW };
 #define OP_INPUTS 7
 struct op {
     enum op_kind kind;
-    const char *label;        /* where in the network: "unet.down_blocks.1.attentions.0...attn1.to_q" */
-    tensor_id in[OP_INPUTS];  /* NO_TENSOR where absent */
+    const char *label; /* where in the network: "unet.down_blocks.1.attentions.0...attn1.to_q" */
+    tensor_id in[OP_INPUTS]; /* NO_TENSOR where absent */
     tensor_id out;
-    weight_id w, b;           /* NO_WEIGHT where absent */
-    struct epilogue epi;      /* LINEAR, CONV; GROUP_NORM and ACT read only act */
+    weight_id w, b;      /* NO_WEIGHT where absent */
+    struct epilogue epi; /* LINEAR, CONV; GROUP_NORM and ACT read only act */
     /* Attributes by kind. */
-    int kernel, stride;       /* CONV */
-    int pad_before, pad_after;/* CONV, both directions: zeros before the first and after the last row/column */
-    int upsample;             /* CONV: 1, or 2: the input is first doubled (nearest) */
-    int groups;               /* GROUP_NORM */
-    float eps;                /* GROUP_NORM, LAYER_NORM */
-    int heads;                /* ATTENTION */
-    float scale;              /* ATTENTION: on q k^T; TIMESTEP: max period (10000) */
-    bool causal;              /* ATTENTION */
-    bool flip;                /* TIMESTEP */
-    float shift;              /* TIMESTEP: downscale_freq_shift */
-    bool axis_last;           /* CONCAT */
-    enum order order;         /* CONVERT */
+    int kernel, stride; /* CONV */
+    int pad_before,
+        pad_after; /* CONV, both directions: zeros before the first and after the last row/column */
+    int upsample;  /* CONV: 1, or 2: the input is first doubled (nearest) */
+    int drop_h,
+        drop_w;       /* CONV after doubling: 1 when the last doubled row or column is left out
+                         (odd sizes: the picture is then 2h-1 high, and padded with zeros from there) */
+    int groups;       /* GROUP_NORM */
+    float eps;        /* GROUP_NORM, LAYER_NORM */
+    int heads;        /* ATTENTION */
+    float scale;      /* ATTENTION: on q k^T; TIMESTEP: max period (10000) */
+    bool causal;      /* ATTENTION */
+    bool flip;        /* TIMESTEP */
+    float shift;      /* TIMESTEP: downscale_freq_shift */
+    bool axis_last;   /* CONCAT */
+    enum order order; /* CONVERT */
 };
 
 struct graph {
     struct arena arena; /* owns everything below */
     const char *name;
-    enum dtype dtype;   /* of activations and matrix weights, unless said otherwise */
+    enum dtype dtype; /* of activations and matrix weights, unless said otherwise */
     struct tensor *tensors;
     struct weight *weights;
     struct op *ops;
     int tensor_count, weight_count, op_count;
     int tensor_room, weight_room, op_room;
-    kadr_error error;   /* the first thing that went wrong while building */
+    kadr_error error; /* the first thing that went wrong while building */
 };
 
 void graph_init(struct graph *g, struct mem *m, const char *name, enum dtype dtype);
@@ -134,24 +158,31 @@ bool graph_failed(const struct graph *g);
 /* What went wrong first, as a status and message. */
 kadr_status graph_status(const struct graph *g, kadr_error *err);
 
-tensor_id graph_input(struct graph *g, const char *name, enum dtype dtype, int rank, const int64_t *dim);
+tensor_id graph_input(struct graph *g, const char *name, enum dtype dtype, int rank,
+                      const int64_t *dim);
 /* Declares that `t` (a temp) is an output of that name. */
 void graph_output(struct graph *g, tensor_id t, const char *name);
 
 /* Names of weights are LABEL.weight and LABEL.bias. */
-tensor_id graph_linear(struct graph *g, tensor_id x, const char *label, int64_t out, bool bias, struct epilogue epi);
+tensor_id graph_linear(struct graph *g, tensor_id x, const char *label, int64_t out, bool bias,
+                       struct epilogue epi);
 struct conv_shape {
     int64_t out;
     int kernel, stride, pad_before, pad_after, upsample;
+    int drop_h, drop_w; /* see struct op */
 };
-tensor_id graph_conv(struct graph *g, tensor_id x, tensor_id x2, const char *label, struct conv_shape shape, bool bias, struct epilogue epi);
-tensor_id graph_group_norm(struct graph *g, tensor_id x, tensor_id x2, const char *label, int groups, float eps, enum act act);
+tensor_id graph_conv(struct graph *g, tensor_id x, tensor_id x2, const char *label,
+                     struct conv_shape shape, bool bias, struct epilogue epi);
+tensor_id graph_group_norm(struct graph *g, tensor_id x, tensor_id x2, const char *label,
+                           int groups, float eps, enum act act);
 tensor_id graph_layer_norm(struct graph *g, tensor_id x, const char *label, float eps);
 struct attention_inputs {
     tensor_id q, k, v, lengths, add, gain, mask;
 };
-tensor_id graph_attention(struct graph *g, const char *label, struct attention_inputs in, int heads, float scale, bool causal);
-tensor_id graph_embed(struct graph *g, tensor_id ids, tensor_id extra, const char *table, int64_t rows, const char *positions, int64_t position_rows, int64_t width);
+tensor_id graph_attention(struct graph *g, const char *label, struct attention_inputs in, int heads,
+                          float scale, bool causal);
+tensor_id graph_embed(struct graph *g, tensor_id ids, tensor_id extra, const char *table,
+                      int64_t rows, const char *positions, int64_t position_rows, int64_t width);
 tensor_id graph_gather(struct graph *g, tensor_id x, tensor_id index);
 tensor_id graph_timestep(struct graph *g, tensor_id t, int64_t width, bool flip, float shift);
 tensor_id graph_add(struct graph *g, tensor_id a, tensor_id b);

@@ -5,9 +5,9 @@
  *     struct sampler *s; sampler_open(&s, mem, &config, err);
  *     sampler_start(s, noise);                      // or sampler_start_from(s, init, noise)
  *     struct sampler_eval e;
- *     while (sampler_next(s, &e))                   // e.input is the scaled latents to feed, e.timestep the time
- *         { run the model on e.input -> out;  sampler_give(s, out); }
- *     const float *latents = sampler_latents(s);
+ *     while (sampler_next(s, &e))                   // e.input is the scaled latents to feed,
+ * e.timestep the time { run the model on e.input -> out;  sampler_give(s, out); } const float
+ * *latents = sampler_latents(s);
  */
 #ifndef KADR_SAMPLE_SAMPLE_H
 #define KADR_SAMPLE_SAMPLE_H
@@ -20,52 +20,57 @@ enum prediction { PREDICTION_EPSILON, PREDICTION_V, PREDICTION_SAMPLE };
 
 /* How the model was trained: scheduler_config.json. */
 struct noise_training {
-    int train_steps;          /* 1000 */
+    int train_steps; /* 1000 */
     double beta_start, beta_end;
-    int beta_schedule;        /* enum in schedule.c: linear, scaled_linear, squaredcos_cap_v2 */
+    int beta_schedule; /* enum in schedule.c: linear, scaled_linear, squaredcos_cap_v2 */
     enum prediction prediction;
-    bool zero_terminal_snr;   /* rescale_betas_zero_snr */
+    bool zero_terminal_snr; /* rescale_betas_zero_snr */
     int steps_offset;
-    int spacing;              /* the model's default: leading, trailing, linspace */
+    int spacing; /* the model's default: leading, trailing, linspace */
 };
 
 /* Fills from a scheduler_config.json (`config` may be NULL: SDXL's defaults). */
 kadr_status noise_training_read(const json_t *config, struct noise_training *out, kadr_error *err);
 
-/* Gives `count` standard normals for (stream, index): stream 0 is the initial noise, stream 1 + k the k-th
- * noise of an ancestral or SDE sampler. Must give the same numbers each time it is asked. */
+/* Gives `count` standard normals for (stream, index): stream 0 is the initial noise, stream 1 + k
+ * the k-th noise of an ancestral or SDE sampler. Must give the same numbers each time it is asked.
+ */
 struct noise_source {
     void (*normals)(void *user, uint32_t index, float *to, size_t count);
     void *user;
 };
 
 struct sampler_config {
-    const char *sampler;   /* a name in the registry: "euler", ... */
-    const char *schedule;  /* "model" (as the scheduler config says), "normal" ..., see sampler_schedule_names */
+    const char *sampler;  /* a name in the registry: "euler", ... */
+    const char *schedule; /* "model" (as the scheduler config says), "normal" ..., see
+                             sampler_schedule_names */
     struct noise_training training;
     int steps;
-    double strength;       /* 1: from noise; less: img2img starts later (diffusers' get_timesteps) */
-    double eta;            /* DDIM, TCD: gamma */
-    size_t count;          /* floats in the latents */
+    double strength; /* 1: from noise; less: img2img starts later (diffusers' get_timesteps) */
+    double eta;      /* DDIM, TCD: gamma */
+    size_t count;    /* floats in the latents */
     struct noise_source noise;
 };
 
 struct sampler;
-kadr_status sampler_open(struct sampler **out, struct mem *m, const struct sampler_config *config, kadr_error *err);
+kadr_status sampler_open(struct sampler **out, struct mem *m, const struct sampler_config *config,
+                         kadr_error *err);
 void sampler_close(struct sampler *s); /* `s` may be NULL */
 
 /* Bytes that sampler_open will take for this configuration, for the plan. */
 size_t sampler_bytes(const struct sampler_config *config);
 
-/* Begins from unit normals (scaled here by the initial sigma), or from clean latents noised to the first sigma. */
+/* Begins from unit normals (scaled here by the initial sigma), or from clean latents noised to the
+ * first sigma. */
 void sampler_start(struct sampler *s, const float *noise);
 void sampler_start_from(struct sampler *s, const float *clean, const float *noise);
 
 struct sampler_eval {
     const float *input; /* latents as the model wants them (already scaled) */
     float timestep;
-    float sigma;        /* noise level of the unscaled latents (sigma of x = x0 + sigma n, or its equivalent) */
-    int step, steps;    /* which step this evaluation belongs to, of how many */
+    float sigma;     /* noise level of the unscaled latents (sigma of x = x0 + sigma n, or its
+                        equivalent) */
+    int step, steps; /* which step this evaluation belongs to, of how many */
     int evaluation, evaluations; /* counting each evaluation (Heun wants two a step) */
 };
 /* False when done. Asking again without giving repeats the same wish. */
@@ -78,10 +83,14 @@ float *sampler_latents(struct sampler *s);
 /* The sampler's latest estimate of the clean latents, for previews; NULL before the first. */
 const float *sampler_denoised(const struct sampler *s);
 /* Noises clean latents to the level that the next evaluation has (inpainting's known part). */
-void sampler_noise_to_level(const struct sampler *s, const float *clean, const float *noise, float *to);
+void sampler_noise_to_level(const struct sampler *s, const float *clean, const float *noise,
+                            float *to);
 
-/* Names for help, config check and the APIs; NULL-terminated. Each name has a line of description. */
-struct sample_name { const char *name, *about; };
+/* Names for help, config check and the APIs; NULL-terminated. Each name has a line of description.
+ */
+struct sample_name {
+    const char *name, *about;
+};
 const struct sample_name *sampler_names(void);
 const struct sample_name *sampler_schedule_names(void);
 
