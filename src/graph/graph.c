@@ -376,6 +376,7 @@ tensor_id graph_act(struct graph *g, tensor_id x, enum act act) {
 tensor_id graph_convert(struct graph *g, tensor_id x, enum dtype dtype, enum order order) {
     if (!valid(g, x)) return NO_TENSOR;
     struct tensor s = g->tensors[x];
+    if (order == ORDER_SAME && dtype == s.dtype && s.role == TENSOR_TEMP) return x;
     if (order != ORDER_SAME && s.rank != 4) return bad(g, "convert", "reordering needs a picture");
     const int64_t d[4] = {s.dim[0], s.dim[1], s.dim[2], s.dim[3]};
     if (order == ORDER_NCHW_TO_NHWC) s.dim[1] = d[2], s.dim[2] = d[3], s.dim[3] = d[1];
