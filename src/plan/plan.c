@@ -1,6 +1,7 @@
 /* plan.c: works out lifetimes over the whole program and has them placed.
  *
- * Invariants: a weight lives through all ticks of its segment (it serves every repeat); a temp from
+ * Invariants: a weight lives through all ticks of its segment (it serves every repeat), or of the
+ * program when weights are kept; a temp from
  * the operation that writes it to the last that reads it; a buffer through all segments from the
  * first to the last that use it; workspace during its operation; staging during the loading tick.
  */
@@ -51,7 +52,8 @@ static void put_segment(struct layout *l, const struct program *p, int s, const 
             if (now > b->last) b->last = now;
         }
     }
-    for (int i = 0; i < g->weight_count; i++) put(l, seg->needs.weight_bytes[i], load, end);
+    int from = p->keep_weights ? 0 : load, to = p->keep_weights ? first[p->segment_count] : end;
+    for (int i = 0; i < g->weight_count; i++) put(l, seg->needs.weight_bytes[i], from, to);
     for (int i = 0; i < g->op_count; i++)
         put(l, seg->needs.workspace[i], load + 1 + i, load + 1 + i);
     put(l, seg->needs.staging, load, load);

@@ -40,6 +40,8 @@ struct program {
     int segment_count;
     struct program_buffer *buffers;
     int buffer_count, buffer_room;
+    bool keep_weights; /* weights, once loaded, stay until the end of the run: for several pictures
+                        */
 };
 
 void program_init(struct program *p, struct mem *m);

@@ -1,7 +1,8 @@
 /* run.c: see run.h.
  *
- * Invariants: `loaded` is the segment whose weights are in their slots, or -1; nothing is allocated
- * while a segment runs.
+ * Invariants: loaded[s] says that the weights of segment s are in their slots; unless the program
+ * keeps weights, that is true of one segment at most. `bound` is the segment that tensors and
+ * weights point into, or -1. Nothing is allocated while a segment runs.
  */
 #include "run/run.h"
 #include "base/chk.h"
@@ -16,7 +17,8 @@ struct run {
     struct run_config config;
     char *arena;
     size_t arena_bytes;
-    int loaded;
+    bool loaded[PROGRAM_SEGMENTS];
+    int bound;
     uint64_t bytes_read;
     void **tensors; /* of the segment at hand */
     const void **weights;
@@ -71,7 +73,7 @@ kadr_status run_open(struct run **out, struct mem *m, const struct run_config *c
     if (!r) return err_nomem(err, "run", sizeof *r);
     r->mem = m;
     r->config = *config;
-    r->loaded = -1;
+    r->bound = -1;
     r->tensors = mem_array(m, (size_t)tensors, sizeof *r->tensors);
     r->weights = mem_array(m, (size_t)weights, sizeof *r->weights);
     r->arena_bytes = config->plan->bytes ? config->plan->bytes : 1;
@@ -145,25 +147,27 @@ static void bind_segment(struct run *r, int segment) {
         r->tensors[i] = r->arena + (b >= 0 ? plan->buffer[b] : sp->tensor[i]);
     }
     for (int i = 0; i < g->weight_count; i++) r->weights[i] = r->arena + sp->weight[i];
+    r->bound = segment;
 }
 
 static kadr_status load_segment(struct run *r, int segment, kadr_error *err) {
     const struct graph *g = r->config.program->segments[segment].graph;
     const struct segment_plan *sp = &r->config.plan->segments[segment];
-    r->loaded = -1;
-    bind_segment(r, segment);
+    /* Staging may lie where another segment's weights were. */
+    if (!r->config.program->keep_weights) memset(r->loaded, 0, sizeof r->loaded);
     for (weight_id i = 0; i < g->weight_count; i++) {
         kadr_status st =
             load_weight(r, g, i, r->arena + sp->staging, r->arena + sp->weight[i], err);
         if (st) return st;
     }
-    r->loaded = segment;
+    r->loaded[segment] = true;
     return KADR_OK;
 }
 
 kadr_status run_segment(struct run *r, int segment, kadr_error *err) {
     const struct graph *g = r->config.program->segments[segment].graph;
-    if (r->loaded != segment) {
+    if (r->bound != segment) bind_segment(r, segment);
+    if (!r->loaded[segment]) {
         kadr_status st = load_segment(r, segment, err);
         if (st) return st;
     }

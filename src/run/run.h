@@ -48,7 +48,7 @@ void run_close(struct run *r); /* `r` may be NULL; gives the arena back */
  * that uses it and after the last are undefined. */
 void *run_buffer(struct run *r, const char *name);
 
-/* Runs a segment once. Loads its weights when it is not the one that ran last. */
+/* Runs a segment once, after loading its weights when they are not there. */
 kadr_status run_segment(struct run *r, int segment, kadr_error *err);
 
 /* Bytes of weights read so far. */
