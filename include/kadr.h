@@ -86,6 +86,17 @@ typedef enum kadr_option_type {
     KADR_LIST    /* text; may be given several times */
 } kadr_option_type;
 
+/* Which commands take an option, and where else it may stand. */
+enum kadr_option_use {
+    KADR_FOR_GENERATE = 1 << 0,
+    KADR_FOR_BOARD = 1 << 1,
+    KADR_FOR_TOKENS = 1 << 2,
+    KADR_FOR_INSPECT = 1 << 3,
+    KADR_FOR_PLAN = 1 << 4,
+    KADR_IN_SETTINGS = 1 << 16, /* decides the pixels: stands in a picture's settings */
+    KADR_IN_CONFIG = 1 << 17    /* may stand in kadr.ini and the environment */
+};
+
 typedef struct kadr_option {
     const char *name; /* "width": --width, kadr.ini's key, JSON's and the API's field */
     char letter;      /* 'W': -W; 0: none */
@@ -96,7 +107,7 @@ typedef struct kadr_option {
     const char *value;    /* what the value is called in help: "PIXELS" */
     const char *help;     /* one sentence */
     const char *group;    /* heading under which help lists it */
-    unsigned commands;    /* bit mask, KADR_FOR_... */
+    unsigned use;         /* enum kadr_option_use */
 } kadr_option;
 
 KADR_API const kadr_option *kadr_options(size_t *count);
