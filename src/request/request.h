@@ -72,7 +72,7 @@ struct kadr_request {
     struct request_origin origin[OPTIONS];
     char *model_path; /* see request_model_path */
     char *text;       /* what kadr_request_get gave last */
-    bool resolved;
+    bool shaped;      /* width and height were worked out from aspect */
 };
 
 /* ---- Options --------------------------------------------------------------------------------- */
@@ -148,7 +148,7 @@ kadr_status request_model_defaults(const char *model_path, json_t **out, kadr_er
 
 /* Fills what is unset (see enum request_source for the order), works out --aspect, the sizes that
  * SDXL is told and a random seed, and checks what must fit together. `model_defaults` may be NULL.
- * Once done, a second call changes nothing. */
+ * A second call changes nothing but what depends on values set since. */
 kadr_status request_resolve(kadr_request *rq, const json_t *model_defaults, kadr_error *err);
 
 /* Presets, for `kadr config show`. */
