@@ -1,16 +1,25 @@
-/* sys.h: what only the operating system knows. One file per system implements it (sys_linux.c, sys_macos.c). */
+/* sys.h: what only the operating system knows. One file per system implements it (sys_linux.c,
+ * sys_macos.c). */
 #ifndef KADR_BASE_SYS_H
 #define KADR_BASE_SYS_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-double sys_seconds(void);           /* monotonic clock */
-uint64_t sys_memory_total(void);    /* bytes in the machine, or in its cgroup when that is less */
-uint64_t sys_memory_free(void);     /* bytes that this process could take now without swapping, same rule; 0: unknown */
-uint64_t sys_memory_peak(void);     /* highest resident size of this process so far (VmHWM, phys_footprint); 0: unknown */
-uint64_t sys_memory_now(void);      /* resident size of this process now; 0: unknown */
-int sys_processors(void);           /* processors this process may use */
-size_t sys_page(void);              /* bytes of a page */
+double sys_seconds(void);        /* monotonic clock */
+uint64_t sys_memory_total(void); /* bytes in the machine, or in its cgroup when that is less */
+uint64_t sys_memory_free(
+    void); /* bytes that this process could take now without swapping, same rule; 0: unknown */
+uint64_t sys_memory_peak(
+    void); /* highest resident size of this process so far (VmHWM, phys_footprint); 0: unknown */
+uint64_t sys_memory_now(void); /* resident size of this process now; 0: unknown */
+int sys_processors(void);      /* processors this process may use */
+size_t sys_page(void);         /* bytes of a page */
+void sys_release(
+    void *pages,
+    size_t size); /* private anonymous pages back to the system; they read as zero afterwards */
+
+void sys_caches(size_t *l1d, size_t *l2, size_t *l3); /* bytes of one instance; 0: unknown */
+unsigned sys_arm_flags(void); /* enum cpu_flag of an aarch64 processor; 0 elsewhere */
 
 #endif

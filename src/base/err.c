@@ -1,0 +1,71 @@
+/* err.c: see err.h. */
+#include "base/err.h"
+
+#include <errno.h>
+#include <locale.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Length of the valid UTF-8 sequence at `s` (2..4), or 0. */
+static size_t sequence(const unsigned char *s) {
+    size_t n = s[0] >= 0xF0 && s[0] <= 0xF4  ? 4
+               : s[0] >= 0xE0 && s[0] < 0xF0 ? 3
+               : s[0] >= 0xC2 && s[0] < 0xE0 ? 2
+                                             : 0;
+    for (size_t i = 1; i < n; i++)
+        if ((s[i] & 0xC0) != 0x80) return 0;
+    return n;
+}
+
+/* A message may hold bytes from hostile files and ends up in terminals. */
+static void make_printable(char *text) {
+    unsigned char *s = (unsigned char *)text;
+    while (*s) {
+        size_t n = *s >= 0x20 && *s < 0x7F ? 1 : sequence(s);
+        if (n == 0) *s = '?', n = 1;
+        s += n;
+    }
+}
+
+static void store(kadr_error *err, kadr_status status, const char *format, va_list ap) {
+    err->status = status;
+    vsnprintf(err->message, sizeof err->message, format, ap);
+    make_printable(err->message);
+}
+
+kadr_status err_set(kadr_error *err, kadr_status status, const char *format, ...) {
+    if (!err) return status;
+    va_list ap;
+    va_start(ap, format);
+    store(err, status, format, ap);
+    va_end(ap);
+    return status;
+}
+
+kadr_status err_nomem(kadr_error *err, const char *what, size_t size) {
+    return err_set(err, KADR_EMEMORY, "no memory for %s (%zu bytes)", what, size);
+}
+
+kadr_status err_errno(kadr_error *err, const char *what, const char *path) {
+    int code = errno;
+    /* strerror is not thread-safe everywhere, and strerror_r has two shapes; strerror_l has one. */
+    locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    kadr_status st =
+        err_set(err, KADR_EIO, "%s %s: %s", what, path, c ? strerror_l(code, c) : "system error");
+    if (c) freelocale(c);
+    return st;
+}
+
+kadr_status err_context(kadr_error *err, const char *format, ...) {
+    if (!err) return KADR_EOTHER;
+    char front[sizeof err->message];
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(front, sizeof front, format, ap);
+    va_end(ap);
+    char tail[sizeof err->message];
+    memcpy(tail, err->message, sizeof tail);
+    snprintf(err->message, sizeof err->message, "%.400s: %.600s", front, tail);
+    make_printable(err->message);
+    return err->status;
+}

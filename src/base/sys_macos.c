@@ -1,0 +1,75 @@
+/* sys_macos.c: sys.h on macOS. */
+#include "base/cpu.h"
+#include "base/sys.h"
+
+#include <mach/mach.h>
+#include <sys/mman.h>
+#include <sys/sysctl.h>
+#include <time.h>
+#include <unistd.h>
+
+double sys_seconds(void) {
+    return (double)clock_gettime_nsec_np(CLOCK_UPTIME_RAW) * 1e-9;
+}
+
+static uint64_t number(const char *name) {
+    uint64_t value = 0;
+    size_t size = sizeof value;
+    return sysctlbyname(name, &value, &size, NULL, 0) == 0 ? value : 0;
+}
+
+uint64_t sys_memory_total(void) {
+    return number("hw.memsize");
+}
+
+uint64_t sys_memory_free(void) {
+    vm_statistics64_data_t s;
+    mach_msg_type_number_t n = HOST_VM_INFO64_COUNT;
+    if (host_statistics64(mach_host_self(), HOST_VM_INFO64, (host_info64_t)&s, &n) != KERN_SUCCESS)
+        return 0;
+    return ((uint64_t)s.free_count + s.inactive_count + s.purgeable_count) * sys_page();
+}
+
+/* What Activity Monitor shows and the system's limit counts. */
+static uint64_t footprint(int peak) {
+    task_vm_info_data_t info;
+    mach_msg_type_number_t n = TASK_VM_INFO_COUNT;
+    if (task_info(mach_task_self(), TASK_VM_INFO, (task_info_t)&info, &n) != KERN_SUCCESS) return 0;
+    return peak ? (uint64_t)info.ledger_phys_footprint_peak : (uint64_t)info.phys_footprint;
+}
+
+uint64_t sys_memory_peak(void) {
+    return footprint(1);
+}
+
+uint64_t sys_memory_now(void) {
+    return footprint(0);
+}
+
+int sys_processors(void) {
+    return (int)sysconf(_SC_NPROCESSORS_ONLN);
+}
+
+size_t sys_page(void) {
+    return (size_t)getpagesize();
+}
+
+void sys_release(void *pages, size_t size) {
+    /* A new mapping over the old: MADV_FREE would leave the pages counted. */
+    mmap(pages, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON | MAP_FIXED, -1, 0);
+}
+
+void sys_caches(size_t *l1d, size_t *l2, size_t *l3) {
+    *l1d = (size_t)number("hw.perflevel0.l1dcachesize");
+    *l2 = (size_t)number("hw.perflevel0.l2cachesize");
+    *l3 = 0;
+}
+
+unsigned sys_arm_flags(void) {
+    unsigned flags = CPU_NEON;
+    if (number("hw.optional.arm.FEAT_FP16")) flags |= CPU_NEON_FP16;
+    if (number("hw.optional.arm.FEAT_DotProd")) flags |= CPU_NEON_DOT;
+    if (number("hw.optional.arm.FEAT_BF16")) flags |= CPU_NEON_BF16;
+    if (number("hw.optional.arm.FEAT_I8MM")) flags |= CPU_NEON_I8MM;
+    return flags;
+}
