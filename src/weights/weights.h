@@ -2,13 +2,12 @@
  * file, ...) is presented as one set of tensors under canonical names, whatever the file calls
  * them:
  *
- *     unet.<diffusers key>              e.g. unet.down_blocks.1.attentions.0.proj_in.weight
- *     vae.<diffusers key>
- *     text_encoder.text_model.<key>     e.g.
- * text_encoder.text_model.embeddings.token_embedding.weight text_encoder_2.text_model.<key>,
- * text_encoder_2.text_projection.weight image_encoder.vision_model.<key>,
- * image_encoder.visual_projection.weight ip_adapter.image_proj.<key>,
- * ip_adapter.ip_adapter.<n>.to_k_ip.weight
+ *     unet.KEY                          KEY as in diffusers,
+ * "down_blocks.1.attentions.0.proj_in.weight" vae.KEY text_encoder.text_model.KEY       as in
+ * transformers, "embeddings.token_embedding.weight" text_encoder_2.text_model.KEY,
+ * text_encoder_2.text_projection.weight image_encoder.vision_model.KEY,
+ * image_encoder.visual_projection.weight ip_adapter.image_proj.KEY,
+ * ip_adapter.ip_adapter.N.to_k_ip.weight
  *
  * Tensors that a file stores fused or transposed are presented split and straight. Nothing is read
  * but headers until weights_read is called. After opening, reading is thread-safe.
@@ -27,8 +26,8 @@ enum weights_kind { WEIGHTS_FOLDER, WEIGHTS_SINGLE_FILE, WEIGHTS_PACKED };
 
 struct weights_tensor {
     const char *name; /* canonical */
-    enum dtype dtype; /* in which weights_read gives the rows: as stored, or f32 when a LoRA is
-                         merged into it */
+    enum dtype dtype; /* in which weights_read gives the rows: as stored (f16, bf16, f32), f32 for
+                         f64 and when a LoRA is merged into it, f16 for 8-bit floats */
     int rank;
     int64_t dim[8];
 };
@@ -39,12 +38,16 @@ kadr_status weights_open(struct mem *m, const struct log *log, const char *path,
 void weights_close(struct weights *w); /* `w` may be NULL */
 
 /* Takes one component ("vae", "image_encoder", "ip_adapter") from another file or folder instead.
- */
+ * Before any weights_add_lora; pointers to tensors of that component die. */
 kadr_status weights_replace(struct weights *w, const char *component, const char *path,
                             kadr_error *err);
 
-/* Merges a LoRA file (kohya or PEFT keys) at that strength into everything read from now on. */
+/* Merges a LoRA file (kohya or PEFT keys) at that strength into everything read from now on. On
+ * failure `w` may only be closed. */
 kadr_status weights_add_lora(struct weights *w, const char *path, double strength, kadr_error *err);
+
+/* The most that one weights_read takes from the ledger, for the plan; 0 without LoRA. */
+size_t weights_lora_bytes(const struct weights *w);
 
 enum weights_kind weights_kind(const struct weights *w);
 const char *weights_path(const struct weights *w);
@@ -53,6 +56,11 @@ const char *weights_path(const struct weights *w);
 const struct weights_tensor *weights_find(const struct weights *w, const char *name);
 size_t weights_count(const struct weights *w);
 const struct weights_tensor *weights_at(const struct weights *w, size_t i); /* sorted by name */
+
+/* The tensor of that name, which must have that shape (trailing ones do not count: a linear layer
+ * may be stored as a 1x1 convolution). KADR_EMODEL with file, name and both shapes otherwise. */
+kadr_status weights_expect(const struct weights *w, const char *name, int rank, const int64_t *dim,
+                           const struct weights_tensor **out, kadr_error *err);
 
 /* Configuration of a component in diffusers' / transformers' form: "unet", "vae", "text_encoder",
  * "text_encoder_2", "scheduler", "image_encoder"; "" is model_index.json. From config.json, or
@@ -68,5 +76,16 @@ const char *weights_tokenizer_folder(const struct weights *w, const char *which)
  * 0 has one row). */
 kadr_status weights_read(const struct weights *w, const struct weights_tensor *t, int64_t row,
                          int64_t rows, void *to, kadr_error *err);
+
+/* A textual inversion: `count` vectors of its token for each encoder whose width it has. */
+struct weights_embedding {
+    int64_t count;
+    float *vector[2]; /* [count, width of that text encoder]; NULL when the file has none for it */
+};
+/* `width`: of the two text encoders. A file with tensors clip_l and clip_g (SDXL), or with one
+ * tensor (emb_params, or named by its token) that belongs to the encoder of its width. */
+kadr_status weights_embedding_read(struct mem *m, const char *path, const int64_t width[2],
+                                   struct weights_embedding *out, kadr_error *err);
+void weights_embedding_free(struct weights_embedding *e); /* idempotent */
 
 #endif
