@@ -221,8 +221,8 @@ kadr_status request_read_configuration(kadr_request *rq, unsigned command, kadr_
 char *request_origin_text(const kadr_request *rq, enum option_id id, struct arena *a) {
     const struct request_origin *o = &rq->origin[id];
     const char *name = request_option_at(id)->name;
-    if (rq->shaped && (id == OPTION_width || id == OPTION_height) &&
-        o->source == rq->origin[OPTION_aspect].source)
+    if ((id == OPTION_width && rq->shaped & SHAPED_WIDTH) ||
+        (id == OPTION_height && rq->shaped & SHAPED_HEIGHT))
         return arena_printf(a, "aspect %s", rq->aspect);
     switch (o->source) {
     case SOURCE_UNSET: return arena_strdup(a, "unset");

@@ -157,7 +157,9 @@ kadr_status request_set_from(kadr_request *rq, enum option_id id, const char *va
     if (rq->origin[id].source > origin->source) return KADR_OK;
     if (!store(rq, id, &v, origin)) return err_nomem(err, "a value of a request", strlen(value));
     if (id == OPTION_model) request_set_model_path(rq, NULL, NULL);
-    if (id == OPTION_aspect) rq->shaped = false;
+    if (id == OPTION_aspect) rq->shaped = 0;
+    if (id == OPTION_width) rq->shaped &= ~(unsigned)SHAPED_WIDTH;
+    if (id == OPTION_height) rq->shaped &= ~(unsigned)SHAPED_HEIGHT;
     return KADR_OK;
 }
 

@@ -64,6 +64,8 @@ enum option_id {
     OPTIONS
 };
 
+enum request_shaped { SHAPED_WIDTH = 1, SHAPED_HEIGHT = 2 };
+
 struct kadr_request {
     struct mem *mem;
 #define X(type, field, ...) REQUEST_C_##type field;
@@ -72,7 +74,7 @@ struct kadr_request {
     struct request_origin origin[OPTIONS];
     char *model_path; /* see request_model_path */
     char *text;       /* what kadr_request_get gave last */
-    bool shaped;      /* width and height were worked out from aspect */
+    unsigned shaped;  /* SHAPED_...: worked out from aspect */
 };
 
 /* ---- Options --------------------------------------------------------------------------------- */

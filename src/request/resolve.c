@@ -84,6 +84,16 @@ static bool size_is_said(const kadr_request *rq, enum option_id id) {
     return size >= shape;
 }
 
+/* A side that follows from the shape takes the place of the one that was there. */
+static kadr_status set_side(kadr_request *rq, enum option_id id, enum request_shaped shaped,
+                            double side, kadr_error *err) {
+    enum request_source shape = rq->origin[OPTION_aspect].source, was = rq->origin[id].source;
+    const struct request_origin origin = {.source = was > shape ? was : shape};
+    kadr_status status = set_number(rq, id, 8 * (int64_t)fmax(1, round(side / 8)), &origin, err);
+    if (status == KADR_OK) rq->shaped |= shaped;
+    return status;
+}
+
 static kadr_status apply_aspect(kadr_request *rq, kadr_error *err) {
     double ratio;
     if (rq->shaped || !request_has(rq, OPTION_aspect)) return KADR_OK;
@@ -99,13 +109,10 @@ static kadr_status apply_aspect(kadr_request *rq, kadr_error *err) {
                   : height ? (double)rq->height * ratio
                            : sqrt(area * ratio);
     double high = height ? (double)rq->height : wide / ratio;
-    struct request_origin origin = rq->origin[OPTION_aspect];
     kadr_status status = KADR_OK;
-    if (!width)
-        status = set_number(rq, OPTION_width, 8 * (int64_t)fmax(1, round(wide / 8)), &origin, err);
+    if (!width) status = set_side(rq, OPTION_width, SHAPED_WIDTH, wide, err);
     if (!height && status == KADR_OK)
-        status = set_number(rq, OPTION_height, 8 * (int64_t)fmax(1, round(high / 8)), &origin, err);
-    if (status == KADR_OK) rq->shaped = true;
+        status = set_side(rq, OPTION_height, SHAPED_HEIGHT, high, err);
     return status;
 }
 

@@ -145,10 +145,9 @@ static bool parse_truth(const char *s, bool *out) {
     return false;
 }
 
-/* The choice itself (it ends at a '|' or at the end), or NULL. */
-static bool parse_choice(const char *choices, const char *s) {
+static bool is_choice(const char *choices, const char *s) {
     size_t n = strlen(s);
-    for (const char *c = choices; n; c++) {
+    for (const char *c = choices; n && !strchr(s, '|'); c++) {
         if (!strncmp(c, s, n) && (c[n] == '|' || !c[n])) return true;
         if (!(c = strchr(c, '|'))) return false;
     }
@@ -203,7 +202,7 @@ kadr_status value_parse(const kadr_option *o, const char *text, struct value *ou
     case KADR_FILE:
     case KADR_LIST: return parse_text(o, text, out, err);
     case KADR_CHOICE:
-        if (!parse_choice(o->choices, text))
+        if (!is_choice(o->choices, text))
             return err_set(err, KADR_EUSAGE, "%s: expected one of %s, got \"%.100s\"", o->name,
                            o->choices, text);
         out->text = text;
