@@ -1,0 +1,71 @@
+/* context.c: opening and closing contexts. */
+#include "draw/context.h"
+#include "base/sys.h"
+
+#include <stdlib.h>
+
+const char *kadr_version(void) {
+    return KADR_VERSION;
+}
+
+/* Texts that are handed to the caller come from the context's ledger or a request's; blocks know
+ * their ledger. */
+void kadr_free(void *p) {
+    mem_free(p);
+}
+
+/* The two enums list the same levels in the same order. */
+static void write_log(void *user, enum log_level level, const char *line) {
+    const kadr_context *ctx = user;
+    ctx->config.log(ctx->config.user, (kadr_log_level)level, line);
+}
+
+kadr_status kadr_open(const kadr_config *config, kadr_context **out, kadr_error *err) {
+    struct mem *m = mem_open(config ? (size_t)config->memory : 0);
+    kadr_context *ctx = m ? mem_alloc(m, sizeof *ctx) : NULL;
+    if (!ctx) {
+        if (m) mem_close(m);
+        return err_nomem(err, "context", sizeof *ctx);
+    }
+    ctx->mem = m;
+    if (config) ctx->config = *config;
+    ctx->log = (struct log){.level = (enum log_level)ctx->config.log_level,
+                            .write = ctx->config.log ? write_log : NULL,
+                            .user = ctx};
+    ctx->backend = &backend_cpu;
+    int threads = ctx->config.threads > 0 ? ctx->config.threads : cpu_count();
+    kadr_status st = pool_open(&ctx->pool, m, threads, err);
+    if (st) goto fail;
+    const struct backend_config bc = {.mem = m, .pool = ctx->pool, .cpu_flags = cpu_flags()};
+    st = ctx->backend->open(&bc, &ctx->state, err);
+    if (st) goto fail;
+    *out = ctx;
+    return KADR_OK;
+fail:
+    kadr_close(ctx);
+    return st;
+}
+
+void kadr_close(kadr_context *ctx) {
+    if (!ctx) return;
+    struct mem *m = ctx->mem;
+    draw_model_close(ctx->model);
+    ctx->backend->close(ctx->state);
+    pool_close(ctx->pool);
+    mem_free(ctx);
+    mem_close(m);
+}
+
+void kadr_interrupt(kadr_context *ctx) {
+    ctx->interrupted = 1;
+}
+
+uint64_t context_budget(const kadr_context *ctx, const char **why) {
+    if (ctx->config.memory) {
+        *why = "the memory allowed";
+        return ctx->config.memory;
+    }
+    uint64_t available = sys_memory_free();
+    *why = "70 % of the memory that is free";
+    return available ? sys_memory_now() + available / 10 * 7 : 0;
+}

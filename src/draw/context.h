@@ -1,0 +1,26 @@
+/* context.h: what one kadr_context holds; private to this room. */
+#ifndef KADR_DRAW_CONTEXT_H
+#define KADR_DRAW_CONTEXT_H
+
+#include "backend/backend.h"
+#include "base/log.h"
+#include "draw/model.h"
+
+#include <signal.h>
+
+struct kadr_context {
+    struct mem *mem;
+    struct pool *pool;
+    const struct backend *backend;
+    void *state; /* of the backend */
+    struct log log;
+    kadr_config config;
+    struct draw_model *model; /* used last, kept for the next request; NULL: none yet */
+    volatile sig_atomic_t interrupted;
+};
+
+/* Most bytes that this process may take, and why ("--memory", "70 % of what is free"). 0: unknown.
+ */
+uint64_t context_budget(const kadr_context *ctx, const char **why);
+
+#endif

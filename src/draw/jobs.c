@@ -1,0 +1,222 @@
+/* jobs.c: see jobs.h.
+ *
+ * Invariants: a model or a program that two jobs share is owned by the first job that has it; the
+ * context keeps the last model for the next drawing.
+ */
+#include "draw/jobs.h"
+#include "base/sys.h"
+#include "draw/paint.h"
+
+#include <string.h>
+
+/* The model of an earlier job, the one that the context kept, or a new one. */
+static kadr_status find_model(struct jobs *j, struct job *job, kadr_error *err) {
+    for (struct job *other = j->job; other < job; other++)
+        if (draw_model_serves(other->model, job->rq)) {
+            job->model = other->model;
+            return KADR_OK;
+        }
+    kadr_context *ctx = j->ctx;
+    if (ctx->model && draw_model_serves(ctx->model, job->rq)) {
+        job->model = ctx->model;
+        ctx->model = NULL;
+        return KADR_OK;
+    }
+    return draw_model_open(ctx->mem, &ctx->log, job->rq, &job->model, err);
+}
+
+static kadr_status read_pictures(struct jobs *j, struct job *job, kadr_error *err) {
+    const kadr_request *rq = job->rq;
+    kadr_status st = KADR_OK;
+    if (rq->init) st = image_read(&job->init, j->ctx->mem, rq->init, IMAGE_KEEP_ALPHA, NULL, err);
+    if (!st && rq->mask)
+        st = image_read(&job->mask, j->ctx->mem, rq->mask, IMAGE_KEEP_ALPHA, NULL, err);
+    return st;
+}
+
+static kadr_status resolve(struct jobs *j, struct job *job, kadr_error *err) {
+    const char *path = request_model_path(job->rq);
+    if (!path) return err_set(err, KADR_EUSAGE, "no model: name one with --model");
+    json_t *defaults;
+    kadr_status st = request_model_defaults(path, &defaults, err);
+    if (!st) st = request_resolve(job->rq, defaults, err);
+    json_decref(defaults);
+    if (st) return st;
+    if (!job->rq->prompt) return err_set(err, KADR_EUSAGE, "no prompt: say what to draw");
+    if (strcmp(job->rq->precision, "int8") == 0)
+        return err_set(err, KADR_EUSAGE, "--precision int8 is not there yet; use bf16 or f32");
+    (void)j;
+    return KADR_OK;
+}
+
+/* Sizes that the VAE and the UNet can do. */
+static kadr_status check_size(const struct job *job, kadr_error *err) {
+    int64_t scale = vae_scale(&job->model->vae);
+    const kadr_request *rq = job->rq;
+    if (rq->width % scale || rq->height % scale)
+        return err_set(err, KADR_EUSAGE,
+                       "%dx%d: width and height must be multiples of %d with this model",
+                       (int)rq->width, (int)rq->height, (int)scale);
+    if (rq->clip_skip >= job->model->text[0].layers - 1 ||
+        rq->clip_skip >= job->model->text[1].layers - 1)
+        return err_set(err, KADR_EUSAGE,
+                       "--clip-skip %d: a text encoder of this model has only %d layers",
+                       (int)rq->clip_skip, (int)job->model->text[0].layers);
+    return KADR_OK;
+}
+
+static struct stages_shape shape_of(const struct job *job, enum dtype dtype) {
+    struct stages_shape s;
+    memset(&s, 0, sizeof s); /* compared as bytes */
+    s.dtype = dtype;
+    s.width = job->rq->width;
+    s.height = job->rq->height;
+    s.branches = job->text.used[BRANCH_NEGATIVE] ? 2 : 1;
+    s.chunks = job->text.chunks;
+    s.text_samples = text_samples(&job->text);
+    s.clip_skip = (int)job->rq->clip_skip;
+    s.init = job->rq->init != NULL;
+    return s;
+}
+
+/* Plans the job in one way, or finds that an earlier job was planned so. */
+static kadr_status plan_job(struct jobs *j, struct job *job, enum dtype dtype, bool keep,
+                            kadr_error *err) {
+    struct stages_shape shape = shape_of(job, dtype);
+    shape.keep_weights = keep;
+    for (struct job *other = j->job; other < job; other++)
+        if (other->model == job->model &&
+            memcmp(&other->stages->shape, &shape, sizeof shape) == 0) {
+            job->stages = other->stages;
+            break;
+        }
+    if (!job->stages) {
+        struct stages *s = mem_alloc(j->ctx->mem, sizeof *s);
+        if (!s) return err_nomem(err, "program", sizeof *s);
+        kadr_status st =
+            stages_open(s, j->ctx->mem, job->model, &shape, j->ctx->backend, j->ctx->state, err);
+        if (st) {
+            mem_free(s);
+            return st;
+        }
+        job->stages = s;
+    }
+    job->planned = j->idle + job->stages->plan.bytes + job->host;
+    return KADR_OK;
+}
+
+static bool owns_stages(const struct jobs *j, const struct job *job) {
+    for (const struct job *other = j->job; other < job; other++)
+        if (other->stages == job->stages) return false;
+    return job->stages != NULL;
+}
+
+static void drop_stages(const struct jobs *j, struct job *job) {
+    if (owns_stages(j, job)) {
+        stages_close(job->stages);
+        mem_free(job->stages);
+    }
+    job->stages = NULL;
+}
+
+bool jobs_fits(const struct jobs *j, const struct job *job) {
+    return j->budget == 0 || job->planned <= j->budget;
+}
+
+/* The first that fits of: as wished with weights kept, without keeping, and, when the precision is
+ * left to us, the same in bf16. The last one tried stays when none fits. */
+static kadr_status choose_plan(struct jobs *j, struct job *job, kadr_error *err) {
+    bool automatic = strcmp(job->rq->precision, "auto") == 0;
+    bool fast_bf16 = cpu_flags() & (CPU_AVX512_BF16 | CPU_NEON_BF16);
+    bool bf16 = strcmp(job->rq->precision, "bf16") == 0 || (automatic && fast_bf16);
+    enum dtype tries[2] = {bf16 ? DTYPE_BF16 : DTYPE_F32, DTYPE_BF16};
+    int count = automatic && !bf16 ? 2 : 1;
+    for (int i = 0; i < count; i++)
+        for (int keep = j->pictures > 1; keep >= 0; keep--) {
+            drop_stages(j, job);
+            kadr_status st = plan_job(j, job, tries[i], keep, err);
+            if (st || jobs_fits(j, job)) return st;
+        }
+    return KADR_OK;
+}
+
+static kadr_status prepare_job(struct jobs *j, struct job *job, kadr_error *err) {
+    kadr_context *ctx = j->ctx;
+    kadr_status st = resolve(j, job, err);
+    if (!st) st = find_model(j, job, err);
+    if (!st) st = check_size(job, err);
+    if (!st) st = paint_check_sampler(job->model, job->rq, err);
+    if (!st) st = read_pictures(j, job, err);
+    if (!st) st = text_tokenize(&j->arena, &ctx->log, job->model, job->rq, &job->text, err);
+    if (st) return st;
+    job->host = paint_bytes(job->model, job->rq, &job->text);
+    return KADR_OK;
+}
+
+kadr_status jobs_describe(struct jobs *j, kadr_context *ctx, kadr_request *const *requests,
+                          size_t count, kadr_error *err) {
+    *j = (struct jobs){.ctx = ctx};
+    arena_init(&j->arena, ctx->mem);
+    j->budget = context_budget(ctx, &j->why);
+    j->job = mem_array(ctx->mem, count ? count : 1, sizeof *j->job);
+    if (!j->job) return err_nomem(err, "requests", count * sizeof *j->job);
+    for (size_t i = 0; i < count; i++) {
+        struct job *job = &j->job[i];
+        job->request = i;
+        job->rq = kadr_request_copy(requests[i]);
+        if (!job->rq) return err_nomem(err, "request", sizeof *job->rq);
+        j->count = i + 1;
+        kadr_status st = prepare_job(j, job, err);
+        if (st) return st;
+        j->pictures += (size_t)job->rq->count;
+    }
+    j->idle = (size_t)sys_memory_now();
+    for (size_t i = 0; i < count; i++) {
+        kadr_status st = choose_plan(j, &j->job[i], err);
+        if (st) return st;
+    }
+    return KADR_OK;
+}
+
+kadr_status jobs_prepare(struct jobs *j, kadr_context *ctx, kadr_request *const *requests,
+                         size_t count, kadr_error *err) {
+    kadr_status st = jobs_describe(j, ctx, requests, count, err);
+    for (size_t i = 0; i < count && !st; i++) {
+        const struct job *job = &j->job[i];
+        const double mib = 1 << 20;
+        if (!jobs_fits(j, job))
+            st = err_set(err, KADR_EMEMORY,
+                         "%dx%d in %s takes %.0f MiB, but %s is %.0f MiB; a smaller --width and "
+                         "--height%s would take less",
+                         (int)job->rq->width, (int)job->rq->height,
+                         dtype_name(job->stages->shape.dtype), (double)job->planned / mib, j->why,
+                         (double)j->budget / mib,
+                         job->stages->shape.dtype == DTYPE_F32 ? " or --precision bf16" : "");
+        log_print(&ctx->log, LOG_DEBUG,
+                  "plan: %.1f MiB (arena %.1f, idle %.1f, host %.1f), %s %.1f MiB",
+                  (double)job->planned / mib, (double)job->stages->plan.bytes / mib,
+                  (double)j->idle / mib, (double)job->host / mib, j->why, (double)j->budget / mib);
+    }
+    return st;
+}
+
+void jobs_close(struct jobs *j) {
+    if (!j->job) return;
+    for (size_t i = j->count; i-- > 0;) {
+        struct job *job = &j->job[i];
+        bool owner = job->model != NULL;
+        for (struct job *other = j->job; other < job; other++)
+            owner = owner && other->model != job->model;
+        drop_stages(j, job);
+        image_free(&job->init);
+        image_free(&job->mask);
+        kadr_request_free(job->rq);
+        if (!owner) continue;
+        draw_model_close(j->ctx->model);
+        j->ctx->model = job->model;
+    }
+    arena_free(&j->arena);
+    mem_free(j->job);
+    j->job = NULL;
+    j->count = 0;
+}

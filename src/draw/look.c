@@ -1,0 +1,180 @@
+/* look.c: kadr_tokens, kadr_inspect and kadr_plan: answers as JSON, without drawing. */
+#include "base/buf.h"
+#include "base/file.h"
+#include "base/sys.h"
+#include "draw/jobs.h"
+#include "draw/paint.h"
+
+#include <string.h>
+
+static int append(const char *bytes, size_t size, void *user) {
+    struct buf *b = user;
+    buf_add(b, bytes, size);
+    return buf_ok(b) ? 0 : -1;
+}
+
+/* Takes `json` (NULL: memory was refused) and gives its text. */
+static kadr_status give(struct mem *m, json_t *json, char **out, kadr_error *err) {
+    struct buf b;
+    buf_init(&b, m);
+    int bad = !json || json_dump_callback(json, append, &b, JSON_COMPACT);
+    json_decref(json);
+    *out = bad ? NULL : buf_take(&b);
+    buf_free(&b);
+    return *out ? KADR_OK : err_nomem(err, "report", 4096);
+}
+
+/* ---- kadr_inspect */
+static json_t *dims_json(const struct weights_tensor *t) {
+    json_t *dims = json_array();
+    for (int i = 0; i < t->rank; i++) json_array_append_new(dims, json_integer(t->dim[i]));
+    return dims;
+}
+
+static size_t tensor_size(const struct weights_tensor *t) {
+    size_t n = dtype_size(t->dtype);
+    for (int i = 0; i < t->rank; i++) n *= (size_t)t->dim[i];
+    return n;
+}
+
+/* {"unet": {"tensors": n, "bytes": n, "parameters": n, "dtypes": {"f16": n}}, ...} */
+static json_t *components_json(const struct weights *w) {
+    json_t *all = json_object();
+    for (size_t i = 0; i < weights_count(w); i++) {
+        const struct weights_tensor *t = weights_at(w, i);
+        size_t length = strcspn(t->name, ".");
+        json_t *c = json_object_getn(all, t->name, length);
+        if (!c) {
+            c = json_pack("{s:i,s:i,s:i,s:{}}", "tensors", 0, "bytes", 0, "parameters", 0,
+                          "dtypes");
+            if (!c || json_object_setn_new(all, t->name, length, c)) break;
+        }
+        json_t *dtypes = json_object_get(c, "dtypes");
+        size_t bytes = tensor_size(t);
+#define MORE(o, key, by)                                                                           \
+    json_object_set_new(                                                                           \
+        o, key, json_integer(json_integer_value(json_object_get(o, key)) + (json_int_t)(by)))
+        MORE(c, "tensors", 1);
+        MORE(c, "bytes", bytes);
+        MORE(c, "parameters", bytes / dtype_size(t->dtype));
+        MORE(dtypes, dtype_name(t->dtype), 1);
+#undef MORE
+    }
+    return all;
+}
+
+static kadr_status inspect_model(kadr_context *ctx, const char *path, char **json,
+                                 kadr_error *err) {
+    struct weights *w;
+    kadr_status st = weights_open(ctx->mem, &ctx->log, path, &w, err);
+    if (st) return st;
+    static const char *const kinds[] = {[WEIGHTS_FOLDER] = "diffusers folder",
+                                        [WEIGHTS_SINGLE_FILE] = "single file",
+                                        [WEIGHTS_PACKED] = "packed"};
+    static const char *const configs[] = {"unet", "vae", "text_encoder", "text_encoder_2",
+                                          "scheduler"};
+    json_t *tensors = json_array(), *config = json_object();
+    for (size_t i = 0; i < weights_count(w); i++) {
+        const struct weights_tensor *t = weights_at(w, i);
+        json_array_append_new(tensors, json_pack("{s:s,s:s,s:o}", "name", t->name, "dtype",
+                                                 dtype_name(t->dtype), "shape", dims_json(t)));
+    }
+    for (size_t i = 0; i < sizeof configs / sizeof *configs; i++) {
+        const json_t *c = weights_config(w, configs[i]);
+        if (c) json_object_set(config, configs[i], (json_t *)(uintptr_t)c);
+    }
+    json_t *whole = json_pack("{s:s,s:s,s:s,s:o,s:o,s:o}", "path", weights_path(w), "type", "model",
+                              "kind", kinds[weights_kind(w)], "components", components_json(w),
+                              "config", config, "tensors", tensors);
+    weights_close(w);
+    return give(ctx->mem, whole, json, err);
+}
+
+static kadr_status inspect_picture(kadr_context *ctx, const char *path, char **json,
+                                   kadr_error *err) {
+    struct image im = {0};
+    struct arena a;
+    arena_init(&a, ctx->mem);
+    struct image_text *texts = NULL;
+    size_t count = 0;
+    kadr_status st = image_read(&im, ctx->mem, path, IMAGE_KEEP_ALPHA, NULL, err);
+    if (!st) st = image_read_texts(&a, path, &texts, &count, err);
+    if (!st) {
+        json_t *list = json_object(), *settings = NULL;
+        for (size_t i = 0; i < count; i++)
+            json_object_set_new(list, texts[i].key, json_string(texts[i].value));
+        const char *kadr = image_text_find(texts, count, "kadr");
+        if (kadr) json_parse(kadr, strlen(kadr), path, KADR_EIO, &settings, NULL);
+        json_t *whole =
+            json_pack("{s:s,s:s,s:i,s:i,s:o?,s:o}", "path", path, "type", "picture", "width",
+                      im.width, "height", im.height, "kadr", settings, "texts", list);
+        st = give(ctx->mem, whole, json, err);
+    }
+    image_free(&im);
+    arena_free(&a);
+    return st;
+}
+
+/* A picture is told by its first bytes, everything else is taken for a model. */
+static bool is_picture(struct mem *m, const char *path) {
+    struct file f;
+    char head[16];
+    if (file_open(&f, m, path, KADR_EIO, NULL)) return false;
+    bool is = f.size >= sizeof head && !file_read_at(&f, 0, head, sizeof head, NULL) &&
+              image_format_of(head, sizeof head) != IMAGE_UNKNOWN;
+    file_close(&f);
+    return is;
+}
+
+kadr_status kadr_inspect(kadr_context *ctx, const char *path, char **json, kadr_error *err) {
+    if (!file_is_folder(path) && is_picture(ctx->mem, path))
+        return inspect_picture(ctx, path, json, err);
+    return inspect_model(ctx, path, json, err);
+}
+
+/* ---- kadr_plan */
+static json_t *segment_json(const struct stages *s, int i) {
+    const struct segment *seg = &s->program.segments[i];
+    const struct segment_plan *sp = &s->plan.segments[i];
+    double flops = 0;
+    for (int o = 0; o < seg->graph->op_count; o++)
+        flops += op_flops(seg->graph, &seg->graph->ops[o]);
+    return json_pack("{s:s,s:s,s:i,s:I,s:I,s:I,s:f}", "stage", seg->stage, "network",
+                     seg->graph->name, "operations", seg->graph->op_count, "weight_bytes",
+                     (json_int_t)sp->weight_bytes, "activation_bytes", (json_int_t)sp->temp_bytes,
+                     "workspace_bytes", (json_int_t)sp->workspace_bytes, "tflop", flops * 1e-12);
+}
+
+static json_t *job_json(const struct jobs *j, const struct job *job) {
+    json_t *segments = json_array();
+    for (int i = 0; i < job->stages->program.segment_count; i++)
+        json_array_append_new(segments, segment_json(job->stages, i));
+    return json_pack("{s:i,s:i,s:i,s:s,s:b,s:I,s:I,s:I,s:I,s:I,s:b,s:o}", "width",
+                     (int)job->rq->width, "height", (int)job->rq->height, "pictures",
+                     (int)job->rq->count, "precision", dtype_name(job->stages->shape.dtype),
+                     "weights_kept", job->stages->shape.keep_weights, "peak_bytes",
+                     (json_int_t)job->planned, "arena_bytes", (json_int_t)job->stages->plan.bytes,
+                     "buffer_bytes", (json_int_t)job->stages->plan.buffer_bytes, "host_bytes",
+                     (json_int_t)job->host, "program_bytes", (json_int_t)j->idle, "fits",
+                     jobs_fits(j, job), "stages", segments);
+}
+
+kadr_status kadr_plan(kadr_context *ctx, kadr_request *const *requests, size_t count, char **json,
+                      kadr_error *err) {
+    struct jobs j;
+    kadr_status st = jobs_describe(&j, ctx, requests, count, err);
+    if (!st) {
+        json_t *list = json_array();
+        bool fits = true;
+        for (size_t i = 0; i < j.count; i++) {
+            json_array_append_new(list, job_json(&j, &j.job[i]));
+            fits = fits && jobs_fits(&j, &j.job[i]);
+        }
+        st = give(ctx->mem,
+                  json_pack("{s:I,s:s,s:b,s:o}", "budget_bytes", (json_int_t)j.budget,
+                            "budget_from", j.why, "fits", fits, "requests", list),
+                  json, err);
+    }
+    jobs_close(&j);
+    return st;
+}

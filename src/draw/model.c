@@ -1,0 +1,130 @@
+/* model.c: see model.h. */
+#include "draw/model.h"
+#include "base/buf.h"
+
+#include <string.h>
+
+static const char *const text_names[2] = {"text_encoder", "text_encoder_2"};
+
+static char *key_of(struct mem *m, const kadr_request *rq) {
+    struct buf b;
+    buf_init(&b, m);
+    const char *path = request_model_path(rq);
+    buf_printf(&b, "%s\n%s\n", path ? path : "", rq->vae ? rq->vae : "");
+    for (size_t i = 0; i < rq->lora.count; i++) buf_printf(&b, "lora %s\n", rq->lora.item[i]);
+    for (size_t i = 0; i < rq->embedding.count; i++)
+        buf_printf(&b, "embedding %s\n", rq->embedding.item[i]);
+    return buf_take(&b);
+}
+
+bool draw_model_serves(const struct draw_model *model, const kadr_request *rq) {
+    char *key = key_of(model->mem, rq);
+    bool same = key && strcmp(key, model->key) == 0;
+    mem_free(key);
+    return same;
+}
+
+static kadr_status need_config(const struct weights *w, const char *name, const json_t **out,
+                               kadr_error *err) {
+    *out = weights_config(w, name);
+    if (*out) return KADR_OK;
+    return err_set(
+        err, KADR_EMODEL,
+        "%s: no %s in this model; expected an SDXL model (a diffusers folder or a checkpoint)",
+        weights_path(w), name);
+}
+
+static kadr_status read_configs(struct draw_model *model, kadr_error *err) {
+    const json_t *json;
+    kadr_status st = KADR_OK;
+    for (int i = 0; i < 2 && !st; i++) {
+        st = need_config(model->weights, text_names[i], &json, err);
+        if (!st) st = clip_text_read_config(json, text_names[i], &model->text[i], err);
+    }
+    if (!st) st = need_config(model->weights, "unet", &json, err);
+    if (!st) st = unet_read_config(json, &model->unet, err);
+    if (!st) st = need_config(model->weights, "vae", &json, err);
+    if (!st) st = vae_read_config(json, &model->vae, err);
+    if (!st)
+        st =
+            noise_training_read(weights_config(model->weights, "scheduler"), &model->training, err);
+    model->zeros_for_empty = true;
+    json = weights_config(model->weights, "");
+    if (!st && json)
+        st = json_get_bool(json, "model_index.json", "force_zeros_for_empty_prompt",
+                           &model->zeros_for_empty, err);
+    if (st) err_context(err, "%s", weights_path(model->weights));
+    return st;
+}
+
+/* What the parts say about each other must agree. */
+static kadr_status check_fit(const struct draw_model *model, kadr_error *err) {
+    const char *path = weights_path(model->weights);
+    int64_t wide = model->text[0].width + model->text[1].width;
+    if (wide != model->unet.cross)
+        return err_set(
+            err, KADR_EMODEL,
+            "%s: the text encoders are %d wide together, but the unet's cross_attention_dim is %d",
+            path, (int)wide, (int)model->unet.cross);
+    if (model->text[1].projection != model->unet.pooled)
+        return err_set(
+            err, KADR_EMODEL,
+            "%s: text_encoder_2 projects to %d, but the unet expects a pooled prompt of %d", path,
+            (int)model->text[1].projection, (int)model->unet.pooled);
+    if (model->unet.in_channels != model->vae.latent_channels ||
+        model->unet.out_channels != model->vae.latent_channels)
+        return err_set(err, KADR_EMODEL,
+                       "%s: the unet has %d channels in and %d out, the vae %d; inpainting and "
+                       "instruction models are not supported",
+                       path, (int)model->unet.in_channels, (int)model->unet.out_channels,
+                       (int)model->vae.latent_channels);
+    return KADR_OK;
+}
+
+static kadr_status open_parts(struct draw_model *model, const struct log *log,
+                              const kadr_request *rq, kadr_error *err) {
+    const char *path = request_model_path(rq);
+    if (!path) return err_set(err, KADR_EUSAGE, "no model is named");
+    kadr_status st = weights_open(model->mem, log, path, &model->weights, err);
+    if (!st && rq->vae) st = weights_replace(model->weights, "vae", rq->vae, err);
+    for (size_t i = 0; i < rq->lora.count && !st; i++) {
+        double weight;
+        size_t length = request_weighted(rq->lora.item[i], &weight);
+        struct buf b;
+        buf_init(&b, model->mem);
+        buf_add(&b, rq->lora.item[i], length);
+        st = buf_ok(&b) ? weights_add_lora(model->weights, b.data, weight, err)
+                        : err_nomem(err, "path", length);
+        buf_free(&b);
+    }
+    if (!st) st = read_configs(model, err);
+    if (!st) st = check_fit(model, err);
+    static const char *const names[2] = {"tokenizer", "tokenizer_2"};
+    for (int i = 0; i < 2 && !st; i++)
+        st = tokenizer_open(model->mem, weights_tokenizer_folder(model->weights, names[i]),
+                            &model->tokenizer[i], err);
+    return st;
+}
+
+kadr_status draw_model_open(struct mem *m, const struct log *log, const kadr_request *rq,
+                            struct draw_model **out, kadr_error *err) {
+    struct draw_model *model = mem_alloc(m, sizeof *model);
+    if (!model) return err_nomem(err, "model", sizeof *model);
+    model->mem = m;
+    model->key = key_of(m, rq);
+    kadr_status st = model->key ? open_parts(model, log, rq, err) : err_nomem(err, "model", 64);
+    if (st) {
+        draw_model_close(model);
+        return st;
+    }
+    *out = model;
+    return KADR_OK;
+}
+
+void draw_model_close(struct draw_model *model) {
+    if (!model) return;
+    for (int i = 0; i < 2; i++) tokenizer_close(model->tokenizer[i]);
+    weights_close(model->weights);
+    mem_free(model->key);
+    mem_free(model);
+}

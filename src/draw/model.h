@@ -1,0 +1,35 @@
+/* model.h: an opened model: where its weights are, what its configurations say, its tokenizers.
+ * Nothing but headers, configurations and vocabularies is in memory. */
+#ifndef KADR_DRAW_MODEL_H
+#define KADR_DRAW_MODEL_H
+
+#include "base/log.h"
+#include "model/clip_text.h"
+#include "model/tokenizer.h"
+#include "model/unet.h"
+#include "model/vae.h"
+#include "request/request.h"
+#include "sample/sample.h"
+#include "weights/weights.h"
+
+struct draw_model {
+    struct mem *mem;
+    char *key; /* path, VAE, LoRAs and embeddings that it was opened with */
+    struct weights *weights;
+    struct tokenizer *tokenizer[2];
+    struct clip_text_config text[2];
+    struct unet_config unet;
+    struct vae_config vae;
+    struct noise_training training;
+    bool zeros_for_empty; /* an absent negative prompt is zeros (force_zeros_for_empty_prompt) */
+};
+
+/* Opens what `rq` (resolved as far as the model's name goes) asks for. */
+kadr_status draw_model_open(struct mem *m, const struct log *log, const kadr_request *rq,
+                            struct draw_model **out, kadr_error *err);
+void draw_model_close(struct draw_model *model); /* `model` may be NULL */
+
+/* Whether it is the one that `rq` asks for. */
+bool draw_model_serves(const struct draw_model *model, const kadr_request *rq);
+
+#endif

@@ -1,0 +1,30 @@
+/* progress.c: see progress.h. */
+#include "draw/progress.h"
+
+void progress_measure(struct progress *p, double seconds) {
+    p->per_evaluation = p->per_evaluation > 0 ? 0.7 * p->per_evaluation + 0.3 * seconds : seconds;
+}
+
+kadr_status progress_tell(struct progress *p, const char *stage, int evaluation, int step,
+                          int steps, const struct preview *preview, kadr_error *err) {
+    int ended = p->ctx->interrupted;
+    if (p->observer && p->observer->progress && !ended) {
+        double ahead = (double)(p->pictures - p->picture) * p->evaluations - evaluation;
+        kadr_progress out = {.stage = stage,
+                             .picture = p->picture,
+                             .pictures = p->pictures,
+                             .step = step,
+                             .steps = steps,
+                             .seconds_per_step =
+                                 steps > 0 ? p->per_evaluation * p->evaluations / steps : 0,
+                             .seconds_left = p->per_evaluation * (ahead > 0 ? ahead : 0) +
+                                             p->outside * (double)(p->pictures - p->picture)};
+        if (preview) {
+            out.preview = preview->rgb;
+            out.preview_width = preview->width;
+            out.preview_height = preview->height;
+        }
+        ended = p->observer->progress(p->observer->user, &out);
+    }
+    return ended ? err_set(err, KADR_EINTERRUPTED, "interrupted") : KADR_OK;
+}

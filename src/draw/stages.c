@@ -1,0 +1,71 @@
+/* stages.c: see stages.h. */
+#include "draw/stages.h"
+#include "draw/source.h"
+
+#include <string.h>
+
+static const char *const stage_names[STAGE_COUNT] = {
+    [STAGE_TEXT] = "encode",      [STAGE_TEXT_2] = "encode",   [STAGE_ENCODE] = "encode",
+    [STAGE_CONDITION] = "encode", [STAGE_DENOISE] = "denoise", [STAGE_DECODE] = "decode",
+};
+
+static const char *const graph_names[STAGE_COUNT] = {
+    [STAGE_TEXT] = "text_encoder",  [STAGE_TEXT_2] = "text_encoder_2",
+    [STAGE_ENCODE] = "vae encoder", [STAGE_CONDITION] = "unet conditioning",
+    [STAGE_DENOISE] = "unet",       [STAGE_DECODE] = "vae decoder",
+};
+
+static void describe(struct graph *g, enum stage stage, const struct draw_model *model,
+                     const struct stages_shape *s) {
+    int64_t scale = vae_scale(&model->vae);
+    const struct unet_shape unet = {.n = s->branches,
+                                    .h = s->height / scale,
+                                    .w = s->width / scale,
+                                    .prompt = s->chunks * CLIP_TOKENS};
+    const struct clip_text_shape text = {
+        .samples = s->text_samples, .extra_rows = s->extra_rows, .clip_skip = s->clip_skip};
+    switch (stage) {
+    case STAGE_TEXT: clip_text_graph(g, &model->text[0], "text_encoder", &text); break;
+    case STAGE_TEXT_2: clip_text_graph(g, &model->text[1], "text_encoder_2", &text); break;
+    case STAGE_ENCODE: vae_encode_graph(g, &model->vae, 1, s->height, s->width); break;
+    case STAGE_CONDITION: unet_conditioning_graph(g, &model->unet, &unet); break;
+    case STAGE_DENOISE: unet_graph(g, &model->unet, &unet); break;
+    case STAGE_DECODE: vae_decode_graph(g, &model->vae, 1, unet.h, unet.w); break;
+    case STAGE_COUNT: break;
+    }
+}
+
+kadr_status stages_open(struct stages *s, struct mem *m, const struct draw_model *model,
+                        const struct stages_shape *shape, const struct backend *backend,
+                        void *state, kadr_error *err) {
+    memset(s, 0, sizeof *s);
+    s->shape = *shape;
+    program_init(&s->program, m);
+    s->program.keep_weights = shape->keep_weights;
+    const struct run_source source = draw_source(model->weights);
+    kadr_status st = KADR_OK;
+    for (int i = 0; i < STAGE_COUNT; i++) {
+        graph_init(&s->graphs[i], m, graph_names[i], shape->dtype);
+        s->segment[i] = -1;
+        if (i == STAGE_ENCODE && !shape->init) continue;
+        describe(&s->graphs[i], (enum stage)i, model, shape);
+        s->segment[i] = program_add(&s->program, stage_names[i], &s->graphs[i], 1, err);
+        if (s->segment[i] < 0) {
+            st = graph_failed(&s->graphs[i]) ? s->graphs[i].error.status : KADR_EMEMORY;
+            goto fail;
+        }
+    }
+    st = run_prepare(backend, state, &source, &s->program, err);
+    if (!st) st = plan_make(&s->plan, m, &s->program, BACKEND_ALIGN, err);
+    if (st) goto fail;
+    return KADR_OK;
+fail:
+    stages_close(s);
+    return st;
+}
+
+void stages_close(struct stages *s) {
+    plan_free(&s->plan);
+    program_free(&s->program);
+    for (int i = 0; i < STAGE_COUNT; i++) graph_free(&s->graphs[i]);
+}

@@ -1,0 +1,50 @@
+/* stages.h: the stages of one picture as one program: text encoders, VAE encode (with a start
+ * picture), conditioning, denoising, decode. Built and planned before anything runs.
+ */
+#ifndef KADR_DRAW_STAGES_H
+#define KADR_DRAW_STAGES_H
+
+#include "draw/model.h"
+#include "plan/plan.h"
+#include "run/run.h"
+
+enum stage {
+    STAGE_TEXT,
+    STAGE_TEXT_2,
+    STAGE_ENCODE,
+    STAGE_CONDITION,
+    STAGE_DENOISE,
+    STAGE_DECODE,
+    STAGE_COUNT
+};
+
+/* Everything that decides the shape of the program: pictures of equal shape share a program and a
+ * plan. */
+struct stages_shape {
+    enum dtype dtype;
+    int64_t width, height; /* of the picture */
+    int branches;          /* 2 with guidance: unconditional, conditional; else 1 */
+    int64_t chunks;        /* prompt chunks of the longer branch */
+    int64_t text_samples;  /* chunks that the encoders see: both branches', unless one is zeros */
+    int64_t extra_rows;    /* vectors of textual inversion */
+    int clip_skip;
+    bool init;         /* a start picture is encoded */
+    bool keep_weights; /* see program.h */
+};
+
+struct stages {
+    struct stages_shape shape;
+    struct graph graphs[STAGE_COUNT];
+    struct program program;
+    int segment[STAGE_COUNT]; /* index in the program, or -1 */
+    struct plan plan;
+};
+
+/* Describes, binds every weight (KADR_EMODEL when one is missing or of the wrong shape) and plans.
+ */
+kadr_status stages_open(struct stages *s, struct mem *m, const struct draw_model *model,
+                        const struct stages_shape *shape, const struct backend *backend,
+                        void *state, kadr_error *err);
+void stages_close(struct stages *s); /* idempotent */
+
+#endif
