@@ -114,11 +114,17 @@ static json_t *option_to_json(const kadr_request *rq, enum option_id id) {
     return NULL;
 }
 
+/* Sizes that follow from the picture's: they shall follow again where that is changed. */
+static bool is_derived(const kadr_request *rq, enum option_id id) {
+    return id >= OPTION_original_width && id <= OPTION_target_height &&
+           rq->origin[id].source == SOURCE_FALLBACK;
+}
+
 json_t *request_to_json(const kadr_request *rq) {
     json_t *settings = json_object();
     for (int id = 0; settings && id < OPTIONS; id++) {
         const kadr_option *o = request_option_at(id);
-        if (!(o->use & KADR_IN_SETTINGS) || !request_has(rq, id)) continue;
+        if (!(o->use & KADR_IN_SETTINGS) || !request_has(rq, id) || is_derived(rq, id)) continue;
         if (json_object_set_new(settings, o->name, option_to_json(rq, id))) {
             json_decref(settings);
             return NULL;
