@@ -20,6 +20,7 @@ struct reader {
     struct jpeg_progress_mgr progress;
     jmp_buf out;
     char problem[JMSG_LENGTH_MAX];
+    int way;  /* EXIF's orientation */
     bool cut; /* the file ends before the picture does */
     const struct codec_input *in;
     struct mem *mem;
@@ -49,13 +50,16 @@ static void watch_scans(j_common_ptr jpeg) {
     longjmp(r->out, 1);
 }
 
-static const uint8_t *find_exif(const struct reader *r, size_t *size) {
-    for (jpeg_saved_marker_ptr m = r->jpeg.marker_list; m; m = m->next)
-        if (m->marker == JPEG_APP0 + 1 && m->data_length >= 6 && !memcmp(m->data, "Exif\0\0", 6)) {
-            *size = m->data_length;
-            return m->data;
-        }
-    return NULL;
+/* What is wanted of the first EXIF block: its texts, or the orientation. */
+static void read_exif(struct reader *r) {
+    for (jpeg_saved_marker_ptr m = r->jpeg.marker_list; m; m = m->next) {
+        if (m->marker != JPEG_APP0 + 1 || m->data_length < 6 || memcmp(m->data, "Exif\0\0", 6) != 0)
+            continue;
+        r->way = codec_exif_orientation(m->data, m->data_length);
+        if (r->texts && !codec_exif_texts(m->data, m->data_length, r->texts))
+            r->status = err_nomem(r->err, "a picture's texts", m->data_length);
+        return;
+    }
 }
 
 /* What libjpeg will hold: a progressive picture's coefficients all at once. */
@@ -98,7 +102,8 @@ static bool run_reader(struct reader *r) {
     jpeg_mem_src(&r->jpeg, r->in->data, (unsigned long)r->in->size);
     jpeg_save_markers(&r->jpeg, JPEG_APP0 + 1, 0xFFFF);
     jpeg_read_header(&r->jpeg, TRUE);
-    if (r->texts) return true;
+    read_exif(r);
+    if (r->texts) return !r->status;
     if (!prepare(r)) return false;
     jpeg_start_decompress(&r->jpeg);
     size_t width = (size_t)r->im->width;
@@ -149,6 +154,7 @@ kadr_status codec_jpeg_read(const struct codec_input *in, struct mem *m, struct 
     r->im = im;
     r->texts = texts;
     r->err = err;
+    r->way = 1;
     r->jpeg.err = jpeg_std_error(&r->errors);
     r->jpeg.client_data = r;
     r->errors.error_exit = reading_failed;
@@ -157,11 +163,7 @@ kadr_status codec_jpeg_read(const struct codec_input *in, struct mem *m, struct 
     if (!run_reader(r))
         status = r->status ? r->status
                            : err_set(err, KADR_EIO, "%s: damaged JPEG: %s", in->name, r->problem);
-    size_t size = 0;
-    const uint8_t *exif = status ? NULL : find_exif(r, &size);
-    if (exif && texts && !codec_exif_texts(exif, size, texts))
-        status = err_nomem(err, "a picture's texts", size);
-    if (exif && !texts) status = turn(im, m, codec_exif_orientation(exif, size), err);
+    if (!status && im) status = turn(im, m, r->way, err);
     jpeg_destroy_decompress(&r->jpeg);
     mem_free(r->line);
     mem_free(r);

@@ -117,7 +117,8 @@ static bool read_texts(struct session *s) {
     if (setjmp(png_jmpbuf(s->png))) return false;
     png_read_info(s->png, s->info);
     keep_texts(s, s->info);
-    png_read_end(s->png, s->end); /* steps over the pixels without unpacking them */
+    png_start_read_image(s->png); /* libpng steps over pixels only when it was about to read them */
+    png_read_end(s->png, s->end);
     keep_texts(s, s->end);
     return true;
 }

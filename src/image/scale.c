@@ -120,9 +120,11 @@ static void pass_down(const struct image *im, const struct windows *w, struct im
                          w->weights + y * (size_t)w->most, w->bounds[2 * y + 1]);
 }
 
-/* One pass over `im`; `out` is empty when it fails. */
+/* One pass over `im`, or a copy where there is nothing to do; `out` is empty when it fails. */
 static kadr_status pass(const struct image *im, struct mem *m, const struct kernel *k, bool down,
                         int size, struct image *out, kadr_error *err) {
+    if (size == (down ? im->height : im->width))
+        return image_crop(im, m, 0, 0, im->width, im->height, out, err);
     struct windows w = {0};
     kadr_status status = windows_make(&w, m, k, down ? im->height : im->width, size, err);
     if (!status)
@@ -181,6 +183,11 @@ static kadr_status nearest(const struct image *im, struct mem *m, int width, int
     return status;
 }
 
+/* Which pass comes first: Pillow (since 13) begins with the columns where that saves much. */
+static bool down_first(const struct image *im, int width, int height) {
+    return height < im->height && im->height - height > 2 * (im->width - width);
+}
+
 kadr_status image_scale(const struct image *im, struct mem *m, int width, int height,
                         enum scale_filter filter, struct image *out, kadr_error *err) {
     memset(out, 0, sizeof *out);
@@ -188,24 +195,21 @@ kadr_status image_scale(const struct image *im, struct mem *m, int width, int he
         return err_set(err, KADR_EUSAGE, "a picture resized to %d x %d, expected 1 to %d each way",
                        width, height, IMAGE_SIDE);
     if (filter == SCALE_NEAREST) return nearest(im, m, width, height, out, err);
-    bool across = width != im->width, down = height != im->height;
-    if (!across && !down) return image_crop(im, m, 0, 0, width, height, out, err);
     const struct kernel *k = &kernels[filter];
-    struct image copy = {0}, wide = {0};
+    struct image copy = {0}, half = {0};
     kadr_status status = KADR_OK;
-    if (im->channels == 4) {
+    bool alpha = im->channels == 4 && (width != im->width || height != im->height);
+    if (alpha) {
         status = image_crop(im, m, 0, 0, im->width, im->height, &copy, err);
         if (status) return status;
         premultiply(&copy);
         im = &copy;
     }
-    if (across) {
-        status = pass(im, m, k, false, width, down ? &wide : out, err);
-        im = &wide;
-    }
-    if (!status && down) status = pass(im, m, k, true, height, out, err);
-    image_free(&wide);
+    bool down = down_first(im, width, height);
+    status = pass(im, m, k, down, down ? height : width, &half, err);
+    if (!status) status = pass(&half, m, k, !down, down ? width : height, out, err);
+    image_free(&half);
     image_free(&copy);
-    if (!status && out->channels == 4) unpremultiply(out);
+    if (!status && alpha) unpremultiply(out);
     return status;
 }

@@ -1,7 +1,7 @@
 /* scale.h: pictures in another size, bit for bit as Pillow's Image.resize. Networks are fed with
  * these (CLIP's preprocessing is defined by Pillow), so "nearly" is not enough.
  *
- * Two passes, across then down, each a convolution in fixed point with coefficients rounded to 22
+ * Two passes, across and down, each a convolution in fixed point with coefficients rounded to 22
  * bits, rounded to 8 bits in between; RGBA is premultiplied for the time. Nearest is none of that.
  */
 #ifndef KADR_IMAGE_SCALE_H
