@@ -7,7 +7,7 @@
 
 extern char **environ;
 
-static const char *variable(char *const *environment, const char *name) {
+static const char *variable(const char *const *environment, const char *name) {
     size_t length = strlen(name);
     for (; *environment; environment++)
         if (!strncmp(*environment, name, length) && (*environment)[length] == '=')
@@ -51,7 +51,7 @@ static ChafaCanvasConfig *configure(const struct image *im, const ChafaTermInfo 
     return config;
 }
 
-void term_render(const struct image *im, char *const *environment, int columns, int rows,
+void term_render(const struct image *im, const char *const *environment, int columns, int rows,
                  struct buf *out) {
     bool plain = *variable(environment, "NO_COLOR") != 0;
     ChafaTermDb *terminals = chafa_term_db_new();
@@ -72,14 +72,15 @@ void term_render(const struct image *im, char *const *environment, int columns, 
 }
 
 kadr_status term_show(const struct image *im, struct mem *m, int fd, kadr_error *err) {
-    if (!isatty(fd) || !strcmp(variable(environ, "TERM"), "dumb")) return KADR_OK;
+    if (!isatty(fd) || !strcmp(variable((const char *const *)environ, "TERM"), "dumb"))
+        return KADR_OK;
     struct winsize size = {0};
     if (ioctl(fd, TIOCGWINSZ, &size) || size.ws_col < 2 || size.ws_row < 3)
         size = (struct winsize){.ws_col = 80, .ws_row = 24};
     struct buf text;
     buf_init(&text, m);
     /* Half of the height: what was printed before stays in sight. */
-    term_render(im, environ, size.ws_col, size.ws_row / 2 + 1, &text);
+    term_render(im, (const char *const *)environ, size.ws_col, size.ws_row / 2 + 1, &text);
     kadr_status status = buf_ok(&text) ? KADR_OK : err_nomem(err, "the terminal's picture", 0);
     for (size_t at = 0; !status && at < text.size;) {
         ssize_t written = write(fd, text.data + at, text.size - at);

@@ -11,7 +11,7 @@ kadr_status term_show(const struct image *im, struct mem *m, int fd, kadr_error 
 
 /* What would be written to a terminal of that many columns and rows with that environment
  * ("NAME=value" strings, NULL-terminated). Appends nothing when built without libchafa. */
-void term_render(const struct image *im, char *const *environment, int columns, int rows,
+void term_render(const struct image *im, const char *const *environment, int columns, int rows,
                  struct buf *out);
 
 #endif

@@ -1,7 +1,7 @@
 /* term_none.c: in place of term.c where libchafa is not installed: no pictures in the terminal. */
 #include "image/term.h"
 
-void term_render(const struct image *im, char *const *environment, int columns, int rows,
+void term_render(const struct image *im, const char *const *environment, int columns, int rows,
                  struct buf *out) {
     (void)im;
     (void)environment;
