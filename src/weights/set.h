@@ -10,13 +10,14 @@
 #include "weights/safetensors.h"
 #include "weights/weights.h"
 
-/* One low-rank addition to a tensor: scale * up [n, rank] . down [rank, k]. */
+/* One low-rank addition to a tensor: scale * up [n, rank] . down [rank, k]. The factors stay in
+ * their file and are read when they are needed. */
 struct lora_part {
     const struct safetensors *file;
-    const struct safetensors_tensor *up, *down;
+    const struct safetensors_tensor *up, *down, *alpha; /* alpha may be NULL */
     int64_t rank;
     float scale; /* strength * alpha / rank */
-    const struct lora_part *next;
+    struct lora_part *next;
 };
 
 struct entry {
@@ -25,7 +26,6 @@ struct entry {
     const struct safetensors_tensor *stored;
     uint64_t begin;         /* byte of its first element: behind stored->begin in a fused tensor */
     bool transposed;        /* stored [dim[1], dim[0]] */
-    bool old;               /* belongs to a component that is being replaced */
     struct lora_part *lora; /* in the order they were added */
 };
 
@@ -57,6 +57,9 @@ struct weights {
 /* Opens a file that stays open with `w`. Pickles are refused by name. */
 kadr_status set_source(struct weights *w, const char *path, const struct safetensors **out,
                        kadr_error *err);
+
+/* Refuses files whose extension says that they are pickles. */
+kadr_status set_pickle(const char *path, kadr_error *err);
 
 /* Adds a stored tensor under a canonical name. Refused when it is of no float type. NULL `out` is
  * fine. */

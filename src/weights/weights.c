@@ -17,16 +17,22 @@ static bool is_pickle(const char *path) {
     return false;
 }
 
+kadr_status set_pickle(const char *path, kadr_error *err) {
+    return is_pickle(path)
+               ? err_set(err, KADR_EMODEL,
+                         "%s: a pickle (PyTorch) file, which can run any program when it is "
+                         "loaded; convert it to .safetensors",
+                         path)
+               : KADR_OK;
+}
+
 kadr_status set_source(struct weights *w, const char *path, const struct safetensors **out,
                        kadr_error *err) {
-    if (is_pickle(path))
-        return err_set(err, KADR_EMODEL,
-                       "%s: a pickle (PyTorch) file, which can run any program when it is loaded; "
-                       "convert it to .safetensors",
-                       path);
+    kadr_status st = set_pickle(path, err);
+    if (st) return st;
     struct source *s = arena_alloc(&w->arena, sizeof *s);
     if (!s) return err_nomem(err, "list of files", sizeof *s);
-    kadr_status st = safetensors_open(&s->file, w->mem, path, err);
+    st = safetensors_open(&s->file, w->mem, path, err);
     if (st) return st;
     s->next = w->sources;
     w->sources = s;
