@@ -1,0 +1,407 @@
+"""The program as people and scripts use it: help, flags, configuration, files, pipes, Ctrl-C.
+
+Needs only Python's standard library. KADR is the program, KADR_MODELS the folder of shipped models.
+"""
+
+import json
+import os
+import pathlib
+import pty
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import tempfile
+import time
+import unittest
+import zlib
+
+KADR = os.environ["KADR"]
+COMMANDS = ["generate", "board", "tokens", "inspect", "plan", "config", "completion", "man", "help", "version"]
+
+
+def read_png(path):
+    """Size, RGB bytes and texts of a PNG, every checksum checked."""
+    data = pathlib.Path(path).read_bytes()
+    assert data[:8] == b"\x89PNG\r\n\x1a\n", path
+    at, pixels, texts, size = 8, b"", {}, None
+    while at < len(data):
+        length, kind = struct.unpack(">I4s", data[at : at + 8])
+        body = data[at + 8 : at + 8 + length]
+        assert zlib.crc32(kind + body) == struct.unpack(">I", data[at + 8 + length : at + 12 + length])[0]
+        at += 12 + length
+        if kind == b"IHDR":
+            size = struct.unpack(">IIBBBBB", body)
+        elif kind == b"IDAT":
+            pixels += body
+        elif kind == b"tEXt":
+            key, text = body.split(b"\0", 1)
+            texts[key.decode("latin-1")] = text.decode("latin-1")
+        elif kind == b"iTXt":
+            key, rest = body.split(b"\0", 1)
+            compressed, text = rest[0], rest[2:].split(b"\0", 2)[2]
+            texts[key.decode("latin-1")] = (zlib.decompress(text) if compressed else text).decode()
+    assert kind == b"IEND" and size[2:4] == (8, 2)
+    width, height = size[:2]
+    assert len(zlib.decompress(pixels)) == height * (1 + 3 * width)
+    return width, height, zlib.decompress(pixels), texts
+
+
+class Cli(unittest.TestCase):
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="kadr-cli-"))
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith("KADR")}
+        for name in ("SANITIZER", "ASAN_OPTIONS", "UBSAN_OPTIONS"):
+            if name in os.environ:
+                self.environment[name] = os.environ[name]
+        self.environment |= {"HOME": str(self.folder), "XDG_CONFIG_HOME": str(self.folder / "config"), "LC_ALL": "C.UTF-8"}
+
+    def kadr(self, *arguments, status=0, **environment):
+        done = subprocess.run(
+            [KADR, *map(str, arguments)],
+            cwd=self.folder,
+            env=self.environment | environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+        self.assertEqual(done.returncode, status, f"{arguments}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def draw(self, *arguments, **more):
+        """A picture in little time."""
+        return self.kadr("generate", *arguments, "--steps", "2", **more)
+
+
+class Help(Cli):
+    def test_every_command_has_help(self):
+        overview = self.kadr("--help").stdout
+        for name in COMMANDS:
+            self.assertRegex(overview, rf"(?m)^  {name} ")
+            text = self.kadr(name, "--help").stdout
+            self.assertTrue(text.startswith(f"Usage: kadr {name}"))
+            self.assertEqual(text, self.kadr("help", name).stdout)
+            for line in text.splitlines():
+                self.assertLessEqual(len(line), 80, line)
+                self.assertEqual(line, line.rstrip())
+
+    def test_flags_of_the_interface_are_there(self):
+        text = self.kadr("generate", "--help").stdout
+        for flag in """-m,--model -o,--output -W,--width -H,--height --aspect --steps --guidance --guidance-rescale
+            --sampler --schedule --seed --rng --negative --count --clip-skip --precision --memory --vae --lora --embedding
+            --init --strength --mask --threads --quiet --json --preset --noise --save-latents --save-embeds --from
+            --preview --original-width --target-height --crop-top""".split():
+            self.assertRegex(text, rf"(?m)^ +(-\w, )?{flag.replace(',', ', ')}\b")
+        self.assertRegex(text, r"f32\|bf16\|int8\|auto")
+
+    def test_version(self):
+        self.assertRegex(self.kadr("--version").stdout, r"^kadr \d+\.\d+\.\d+\n$")
+        self.assertEqual(self.kadr("version").stdout, self.kadr("--version").stdout)
+
+    def test_manual_renders_without_warnings(self):
+        page = self.kadr("man").stdout
+        for name in COMMANDS:
+            self.assertIn(f"kadr {name}", page)
+        man = shutil.which("man")
+        if not man:
+            self.skipTest("no man here")
+        (self.folder / "kadr.1").write_text(page)
+        done = subprocess.run(
+            [man, "--warnings", "-l", "kadr.1"], cwd=self.folder, capture_output=True, text=True, env=self.environment | {"MANWIDTH": "80"}
+        )
+        if "unrecognized option" in done.stderr or "illegal option" in done.stderr:
+            self.skipTest("another man")
+        self.assertEqual(done.stderr, "")
+        for word in ("SYNOPSIS", "--guidance-rescale", "PRESETS", "EXIT STATUS", "130"):
+            self.assertIn(word, re.sub("(.)\b", "", done.stdout))
+
+    def test_completions_are_good_shell(self):
+        for shell in ("bash", "zsh", "fish"):
+            text = self.kadr("completion", shell).stdout
+            self.assertIn("guidance", text)
+            if shutil.which(shell):
+                (self.folder / "completion").write_text(text)
+                subprocess.run([shell, "-n", "completion"], cwd=self.folder, check=True)
+        self.kadr("completion", "tcsh", status=2)
+
+    @unittest.skipUnless(shutil.which("bash"), "no bash here")
+    def test_bash_completes(self):
+        (self.folder / "completion").write_text(self.kadr("completion", "bash").stdout)
+
+        def complete(*words):
+            script = 'source ./completion; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _kadr; printf "%s\\n" "${COMPREPLY[@]}"'
+            done = subprocess.run(["bash", "-c", script, "bash", *words], cwd=self.folder, capture_output=True, text=True, check=True)
+            return done.stdout.split()
+
+        self.assertEqual(complete("kadr", "gen"), ["generate"])
+        self.assertEqual(complete("kadr", "generate", "--guid"), ["--guidance", "--guidance-rescale"])
+        self.assertEqual(complete("kadr", "generate", "--precision", "b"), ["bf16"])
+        self.assertEqual(complete("kadr", "tokens", "--pl"), ["--plain"])
+        self.assertEqual(complete("kadr", "generate", "--pl"), [])
+
+
+class Usage(Cli):
+    def test_mistakes_are_told(self):
+        for arguments, says in [
+            ([], "expected a command"),
+            (["generat", "x"], 'did you mean "generate"'),
+            (["generate"], "expected a prompt"),
+            (["generate", "a", "b"], "needs quotes"),
+            (["generate", "x", "--widht", "8"], "did you mean --width"),
+            (["generate", "x", "--plain"], "does not belong to `kadr generate`"),
+            (["generate", "x", "--width"], "--width: expected PIXELS"),
+            (["generate", "x", "--width=abc"], "--width: expected a whole number from 8 to 16384"),
+            (["generate", "x", "-W", "100"], "width: expected a multiple of 8"),
+            (["generate", "x", "--precision", "f16"], "f32|bf16|int8|auto"),
+            (["generate", "x", "-Z"], "unknown option -Z"),
+            (["generate", "x", "-qx"], "-q takes no value"),
+            (["generate", "x", "-o", "x.jpg"], "ends in .png"),
+            (["generate", "x", "--mask", "m.png"], "init"),
+            (["generate", "x", "--prompt", "y"], "one prompt"),
+            (["board"], "expected FILE"),
+            (["config", "sing"], "expected show, path or check"),
+            (["help", "sing"], "unknown command"),
+        ]:
+            done = self.kadr(*arguments, status=2)
+            self.assertIn(says, done.stderr)
+        self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_what_is_missing_has_its_status(self):
+        self.assertIn("nowhere", self.kadr("generate", "x", "-m", "nowhere", status=3).stderr)
+        self.assertIn("no/such", self.kadr("generate", "x", "-o", "no/such/x.png", status=5).stderr)
+        self.assertIn("none.txt", self.kadr("board", "none.txt", status=5).stderr)
+        self.assertIn("old.png", self.kadr("generate", "--from", "old.png", status=5).stderr)
+        self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_what_follows_two_dashes_is_an_argument(self):
+        self.assertIn("--prompt", self.kadr("help", "--", "--prompt", status=2).stderr)
+
+
+class Config(Cli):
+    def show(self, *arguments, **more):
+        return json.loads(self.kadr("config", "show", "--json", *arguments, **more).stdout)
+
+    def test_every_value_has_its_place(self):
+        (self.folder / "config/kadr").mkdir(parents=True)
+        (self.folder / "config/kadr/kadr.ini").write_text("steps = 5\nguidance = 2\nseed = 1\n")
+        (self.folder / "kadr.ini").write_text("; mine\nsteps = 6\nseed = 2\n[board]\nsteps = 9\n")
+        shown = self.show("--seed", "4", "-W", "320", KADR_SEED="3", KADR_CLIP_SKIP="1")
+        self.assertEqual(shown["seed"], {"value": "4", "from": "flag --seed"})
+        self.assertEqual(shown["steps"], {"value": "6", "from": "kadr.ini:2"})
+        self.assertEqual(shown["guidance"]["from"], f"{self.folder}/config/kadr/kadr.ini:2")
+        self.assertEqual(shown["clip-skip"]["from"], "environment KADR_CLIP_SKIP")
+        self.assertEqual(shown["width"], {"value": "320", "from": "flag --width"})
+        self.assertEqual(shown["sampler"]["from"], "fallback")
+        paths = self.kadr("config", "path").stdout.splitlines()
+        self.assertEqual(paths, ["kadr.ini", f"{self.folder}/config/kadr/kadr.ini"])
+
+    def test_presets(self):
+        for name, values in {
+            "balanced": {"width": "768", "height": "768", "steps": "12", "guidance": "6.5", "identity-scale": "0.5"},
+            "quality": {"width": "1024", "height": "1024", "steps": "20"},
+            "fast": {"width": "768", "height": "768", "steps": "8"},
+            "ultra-fast": {"width": "512", "height": "512", "guidance": "1"},
+        }.items():
+            shown = self.show("--preset", name)
+            for key, value in values.items():
+                self.assertEqual(shown[key], {"value": value, "from": f"preset {name}"})
+        self.assertEqual(self.show("--preset", "quality", "--aspect", "1:1")["width"]["value"], "1024")
+        wide = self.show("--preset", "balanced", "--aspect", "16:9")
+        self.assertEqual((wide["width"]["value"], wide["height"]["value"]), ("1024", "576"))
+
+    def test_show_for_people(self):
+        text = self.kadr("config", "show", "--preset", "quality").stdout
+        self.assertRegex(text, r"(?m)^  steps +20 +preset quality$")
+        self.assertRegex(text, r"(?m)^  seed +random ")
+
+    def test_check_names_the_place(self):
+        (self.folder / "kadr.ini").write_text("steps = 6\n\nwidht = 8\n")
+        for what in ("check", "show"):
+            self.assertIn('kadr.ini:3: unknown key "widht", did you mean "width"?', self.kadr("config", what, status=2).stderr)
+        (self.folder / "kadr.ini").write_text("width = wide\n")
+        self.assertIn("kadr.ini:1: width: expected", self.kadr("config", "check", status=2).stderr)
+        (self.folder / "kadr.ini").write_text("sampler = none-such\n")
+        self.assertIn("none-such", self.kadr("config", "check", status=2).stderr)
+        (self.folder / "kadr.ini").write_text("lora = none.safetensors:0.5\n")
+        self.assertIn("none.safetensors", self.kadr("config", "check", status=5).stderr)
+        (self.folder / "kadr.ini").unlink()
+        self.assertIn("right", self.kadr("config", "check").stderr)
+        self.assertIn("KADR_WIDHT", self.kadr("config", "check", KADR_WIDHT="8").stderr)
+
+
+class Generate(Cli):
+    def test_picture_and_what_is_beside_it(self):
+        done = self.draw("a red fox", "-s", "5", "-o", "fox.png")
+        self.assertEqual(done.stdout, "fox.png\n")
+        self.assertNotIn("\r", done.stderr)
+        self.assertNotIn("\033", done.stderr)
+        width, height, pixels, texts = read_png(self.folder / "fox.png")
+        self.assertGreater(len(set(pixels)), 8)
+        settings = json.loads(texts["kadr"])
+        self.assertEqual((settings["prompt"], settings["seed"], settings["steps"]), ("a red fox", 5, 2))
+        self.assertEqual((settings["width"], settings["height"]), (width, height))
+        self.assertEqual(settings["model"], "mini")
+        self.assertTrue(texts["parameters"].startswith("a red fox\n"))
+        self.assertRegex(texts["parameters"], rf"Steps: 2, .*Seed: 5, Size: {width}x{height}")
+        self.assertNotIn(str(self.folder), "".join(texts.values()))
+        sidecar = json.loads((self.folder / "fox.kadr.json").read_text())
+        self.assertEqual(sidecar["settings"], settings)
+        self.assertGreater(sidecar["report"]["seconds"], 0)
+        self.assertGreater(sidecar["report"]["measured_peak_bytes"], 1 << 20)
+        self.assertEqual(sorted(p.name for p in self.folder.iterdir()), ["fox.kadr.json", "fox.png"])
+
+    def test_same_request_same_bytes(self):
+        self.draw("a red fox", "--seed=5", "-o", "a.png", "-t", "1")
+        self.draw("a red fox", "-s5", "-o", "b.png", "-t", "2")
+        self.draw("a red fox", "-s6", "-o", "c.png")
+        a, b, c = ((self.folder / f"{n}.png").read_bytes() for n in "abc")
+        self.assertEqual(a, b)
+        self.assertNotEqual(a, c)
+        self.kadr("generate", "--from", "a.png", "-o", "d.png")
+        self.assertEqual(a, (self.folder / "d.png").read_bytes())
+        self.kadr("generate", "--from", "a.png", "-o", "e.png", "--seed", "6")
+        self.assertEqual(c, (self.folder / "e.png").read_bytes())
+
+    def test_names_never_overwrite(self):
+        for expected in ("kadr-7.png", "kadr-7-2.png", "kadr-7-3.png"):
+            self.assertEqual(self.draw("x", "-s", "7").stdout, expected + "\n")
+        self.assertEqual(self.draw("x", "-s", "7", "-c", "2", "-o", "n.png").stdout, "n-1.png\nn-2.png\n")
+        seeds = [json.loads(read_png(self.folder / f"n-{i}.png")[3]["kadr"])["seed"] for i in (1, 2)]
+        self.assertEqual(seeds, [7, 8])
+        (self.folder / "out").mkdir()
+        self.assertEqual(self.draw("x", "-s", "7", "-o", "out").stdout, "out/kadr-7.png\n")
+
+    def test_json_is_pure(self):
+        done = self.draw("x", "--json", "-c", "2", "-s", "1")
+        result = json.loads(done.stdout)
+        self.assertEqual([p["picture"] for p in result["pictures"]], ["kadr-1.png", "kadr-2.png"])
+        self.assertGreater(result["peak_bytes"], 1 << 20)
+        self.assertGreater(result["seconds"], 0)
+        self.assertEqual(self.draw("x", "--quiet", "-s", "9").stderr, "")
+
+    def test_strange_prompts(self):
+        for seed, prompt in enumerate(["", "лиса в снегу", "a (fox:1.3) BREAK [dog] \\(x\\)", "🦊" * 40, "-x", "a\nb"]):
+            self.kadr("generate", "-s", seed, "--steps", "2", "--", prompt)
+            texts = read_png(self.folder / f"kadr-{seed}.png")[3]
+            self.assertEqual(json.loads(texts["kadr"])["prompt"], prompt)
+
+    def test_init_and_mask(self):
+        self.draw("x", "-s", "1", "-o", "a.png")
+        self.draw("x", "-s", "2", "--init", "a.png", "--strength", "0.5", "-o", "b.png")
+        self.draw("x", "-s", "2", "--init", "a.png", "--mask", "a.png", "-o", "c.png")
+        for name in "bc":
+            self.assertEqual(read_png(self.folder / f"{name}.png")[:2], read_png(self.folder / "a.png")[:2])
+        self.assertIn("none.png", self.draw("x", "--init", "none.png", status=5).stderr)
+
+    def test_too_little_memory_is_refused_before_drawing(self):
+        done = self.kadr("generate", "x", "--memory", "64M", "-W", "2048", "-H", "2048", status=4)
+        self.assertIn("MiB", done.stderr)
+        self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_unknown_sampler_lists_the_known(self):
+        self.assertIn("euler", self.draw("x", "--sampler", "none-such", status=2).stderr)
+
+    def test_full_standard_output_is_told(self):
+        if not os.path.exists("/dev/full"):
+            self.skipTest("no /dev/full")
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([KADR, "help"], stdout=full, stderr=subprocess.PIPE, env=self.environment)
+        self.assertEqual(done.returncode, 5)
+        self.assertIn(b"standard output", done.stderr)
+
+
+class Interrupt(Cli):
+    def start(self, **more):
+        program = subprocess.Popen(
+            [KADR, "generate", "x", "--steps", "1000", "-o", "x.png"], cwd=self.folder, env=self.environment, **more
+        )
+        self.addCleanup(program.kill)
+        return program
+
+    def test_ctrl_c_ends_within_a_second(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            program = self.start(stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+            time.sleep(2)
+            self.assertIsNone(program.poll())
+            began = time.monotonic()
+            program.send_signal(number)
+            _, said = program.communicate(timeout=60)
+            # The promise is a second; a loaded machine with sanitizers is given more.
+            self.assertLess(time.monotonic() - began, 5)
+            self.assertEqual(program.returncode, 130)
+            self.assertIn(b"interrupted", said)
+        self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_progress_is_one_line_on_a_terminal(self):
+        main, side = pty.openpty()
+        self.environment["TERM"] = "xterm"
+        program = self.start(stderr=side, stdout=subprocess.PIPE)
+        os.close(side)
+        said, until = b"", time.monotonic() + 20
+        while said.count(b"step ") < 3 and time.monotonic() < until:
+            said += os.read(main, 4096)
+        program.send_signal(signal.SIGINT)
+        program.communicate(timeout=60)
+        os.close(main)
+        self.assertRegex(said.decode(), r"\r.*step \d+ of 1000.*left\033\[K")
+
+
+class Board(Cli):
+    def test_panels_sheet_and_summary(self):
+        (self.folder / "story.txt").write_text("A red fox in a forest.\n\nA blue cat on a beach. [[seed: 70]]\n\n# note\nA dog at night.\n")
+        done = self.kadr("board", "story.txt", "-s", "10", "--steps", "2")
+        self.assertEqual(done.stdout.split(), [f"story-board/panel-00{i}.png" for i in (1, 2, 3)])
+        board = self.folder / "story-board"
+        names = sorted(p.name for p in board.iterdir())
+        self.assertEqual(names, sorted(["board.json", "sheet.png"] + [f"panel-00{i}.{e}" for i in (1, 2, 3) for e in ("png", "kadr.json")]))
+        settings = [json.loads(read_png(board / f"panel-00{i}.png")[3]["kadr"]) for i in (1, 2, 3)]
+        self.assertEqual([s["seed"] for s in settings], [10, 70, 12])
+        width, height = read_png(board / "sheet.png")[:2]
+        self.assertGreater(width, settings[0]["width"])
+        summary = json.loads((board / "board.json").read_text())
+        self.assertEqual([p["picture"] for p in summary["panels"]], [f"panel-00{i}.png" for i in (1, 2, 3)])
+        self.assertIn("peak memory", done.stderr)
+        self.kadr("generate", "--from", board / "panel-002.png", "-o", "again.png")
+        self.assertEqual((self.folder / "again.png").read_bytes(), (board / "panel-002.png").read_bytes())
+        # A second time nothing is overwritten.
+        self.assertIn("story-board-2/panel-001.png", self.kadr("board", "story.txt", "-s", "10", "--steps", "2").stdout)
+
+    def test_mistakes_name_the_line_and_draw_nothing(self):
+        (self.folder / "story.txt").write_text("A fox.\n\nA cat. [[steps: many]]\n")
+        self.assertRegex(self.kadr("board", "story.txt", status=2).stderr, r"story\.txt:3")
+        self.assertEqual([p.name for p in self.folder.iterdir()], ["story.txt"])
+
+
+class Looking(Cli):
+    def test_tokens(self):
+        # Known from CLIP's vocabulary or the model's own: only the form is checked here.
+        result = json.loads(self.kadr("tokens", "a (red:1.3) fox", "--json").stdout)
+        self.assertEqual(len(result["encoders"]), 2)
+        for encoder in result["encoders"]:
+            self.assertEqual(len(encoder["ids"]), len(encoder["weights"]))
+            self.assertIn(1.3, [round(w, 3) for w in encoder["weights"]])
+        plain = json.loads(self.kadr("tokens", "a (red:1.3) fox", "--json", "--plain").stdout)
+        self.assertGreater(len(plain["encoders"][0]["ids"]), len(result["encoders"][0]["ids"]))
+        self.assertIn("encoder 1: 3 tokens", self.kadr("tokens", "a red fox").stdout)
+
+    def test_inspect(self):
+        model = json.loads(self.kadr("inspect", "mini", "--json").stdout)
+        self.assertIn("unet", json.dumps(model))
+        self.assertIn("unet", self.kadr("inspect", "mini").stdout)
+        self.draw("a fox", "-s", "3", "-o", "a.png")
+        self.assertIn("a fox", self.kadr("inspect", "a.png").stdout)
+        json.loads(self.kadr("inspect", "a.png", "--json").stdout)
+        self.kadr("inspect", "nothing-there", status=3)
+
+    def test_plan(self):
+        plan = json.loads(self.kadr("plan", "a fox", "--json").stdout)
+        self.assertTrue(plan["fits"])
+        self.assertFalse(json.loads(self.kadr("plan", "x", "-W", "4096", "-H", "4096", "-M", "64M", "--json").stdout)["fits"])
+        self.assertIn("fits", self.kadr("plan", "a fox").stdout)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
