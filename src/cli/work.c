@@ -46,11 +46,25 @@ kadr_status cli_read_prompt(struct cli *cli, kadr_error *err) {
     return kadr_request_set(cli->rq, "prompt", cli->word[0], err);
 }
 
+/* Models that were trained for few steps say so in their names. */
+static void warn_of_few_steps(struct cli *cli) {
+    static const char *const marks[] = {"turbo", "lightning", "lcm", "hyper", "dmd", "few"};
+    const kadr_request *rq = cli->rq;
+    if (!rq->preset || strcmp(rq->preset, "ultra-fast") || rq->lora.count) return;
+    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
+        if (strcasestr(rq->model, marks[i])) return;
+    console_log(&cli->console, KADR_LOG_WARN,
+                "preset ultra-fast draws 4 steps without guidance, for a few-step model or LoRA "
+                "(--lora); others stay blurred with it");
+}
+
 kadr_status cli_prepare(struct cli *cli, kadr_error *err) {
     kadr_status status = KADR_OK;
     if (cli->rq->from) status = read_from(cli, cli->rq->from, err);
     if (status == KADR_OK) status = cli_configure(cli, err);
-    return status == KADR_OK ? cli_find_model(cli, cli->rq, err) : status;
+    if (status == KADR_OK) status = cli_find_model(cli, cli->rq, err);
+    if (status == KADR_OK) warn_of_few_steps(cli);
+    return status;
 }
 
 /* ---- Ctrl-C ---------------------------------------------------------------------------------- */

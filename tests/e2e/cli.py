@@ -282,6 +282,11 @@ class Generate(Cli):
         self.assertGreater(result["seconds"], 0)
         self.assertEqual(self.draw("x", "--quiet", "-s", "9").stderr, "")
 
+    def test_few_step_preset_warns(self):
+        small = ("--preset", "ultra-fast", "-W", "64", "-H", "64")
+        self.assertIn("few-step", self.draw("x", *small).stderr)
+        self.assertNotIn("few-step", self.draw("x", "-p", "fast", "-W", "64", "-H", "64").stderr)
+
     def test_strange_prompts(self):
         for seed, prompt in enumerate(["", "лиса в снегу", "a (fox:1.3) BREAK [dog] \\(x\\)", "🦊" * 40, "-x", "a\nb"]):
             self.kadr("generate", "-s", seed, "--steps", "2", "--", prompt)
