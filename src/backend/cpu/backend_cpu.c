@@ -1,0 +1,78 @@
+/* backend_cpu.c: the CPU backend: state and dispatch. See backend.h for the contract.
+ *
+ * Invariants: nothing is allocated while an operation runs; what a task of the pool computes
+ * depends on its number, never on the thread, and every sum's order depends on shapes alone: the
+ * same bits for any number of threads.
+ */
+#include "backend/cpu/cpu.h"
+
+static size_t no_workspace(const struct cpu_op *o) {
+    (void)o;
+    return 0;
+}
+
+static const struct {
+    size_t (*workspace)(const struct cpu_op *o);
+    void (*run)(const struct cpu_op *o);
+} kinds[OP_KINDS] = {
+    [OP_EMBED] = {no_workspace, cpu_embed_run},
+    [OP_LINEAR] = {cpu_gemm_workspace, cpu_gemm_run},
+    [OP_CONV] = {cpu_gemm_workspace, cpu_gemm_run},
+    [OP_GROUP_NORM] = {cpu_group_norm_workspace, cpu_group_norm_run},
+    [OP_LAYER_NORM] = {cpu_layer_norm_workspace, cpu_layer_norm_run},
+    [OP_ATTENTION] = {cpu_attention_workspace, cpu_attention_run},
+    [OP_GATHER] = {no_workspace, cpu_gather_run},
+    [OP_TIMESTEP] = {no_workspace, cpu_timestep_run},
+    [OP_ADD] = {cpu_rows_workspace, cpu_add_run},
+    [OP_CONCAT] = {no_workspace, cpu_concat_run},
+    [OP_ACT] = {cpu_rows_workspace, cpu_act_run},
+    [OP_CONVERT] = {no_workspace, cpu_convert_run},
+};
+
+static kadr_status open_cpu(const struct backend_config *config, void **state, kadr_error *err) {
+    struct cpu *c = mem_alloc(config->mem, sizeof *c);
+    if (!c) return err_nomem(err, "CPU backend", sizeof *c);
+    c->mem = config->mem;
+    c->pool = config->pool;
+    c->threads = pool_threads(config->pool);
+    c->caches = cpu_caches();
+    kernels_get(&c->kernels, config->cpu_flags);
+    *state = c;
+    return KADR_OK;
+}
+
+static void close_cpu(void *state) {
+    mem_free(state);
+}
+
+static size_t workspace(void *state, const struct graph *g, const struct op *op) {
+    const struct cpu_op o = {.cpu = state, .g = g, .op = op};
+    return kinds[op->kind].workspace(&o);
+}
+
+static size_t weight_size(void *state, const struct graph *g, weight_id w) {
+    (void)state;
+    return cpu_weight_size(&g->weights[w]);
+}
+
+static void pack(void *state, const struct graph *g, weight_id w, int64_t row, int64_t rows,
+                 const void *stored, enum dtype from, void *packed) {
+    const struct cpu *c = state;
+    cpu_pack(&c->kernels, &g->weights[w], row, rows, stored, from, packed);
+}
+
+static void run(void *state, const struct graph *g, const struct op *op, void *const *tensors,
+                const void *const *weights, void *scratch) {
+    const struct cpu_op o = {state, g, op, tensors, weights, scratch};
+    kinds[op->kind].run(&o);
+}
+
+const struct backend backend_cpu = {
+    .name = "cpu",
+    .open = open_cpu,
+    .close = close_cpu,
+    .workspace = workspace,
+    .weight_size = weight_size,
+    .pack = pack,
+    .run = run,
+};

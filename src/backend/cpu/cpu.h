@@ -1,0 +1,105 @@
+/* cpu.h: what the files of the CPU backend share. Each kind of operation is a pair of functions,
+ * one that says how much scratch it wants and one that runs; backend_cpu.c joins them in a table.
+ */
+#ifndef KADR_BACKEND_CPU_CPU_H
+#define KADR_BACKEND_CPU_CPU_H
+
+#include "backend/backend.h"
+#include "backend/cpu/kernels.h"
+#include "base/chk.h"
+
+struct cpu {
+    struct mem *mem;
+    struct pool *pool;
+    int threads;
+    struct kernels kernels;
+    struct cpu_caches caches;
+};
+
+/* One operation about to be asked or run. tensors, weights and workspace are NULL when asked. */
+struct cpu_op {
+    const struct cpu *cpu;
+    const struct graph *g;
+    const struct op *op;
+    void *const *tensors;
+    const void *const *weights;
+    char *workspace;
+};
+
+size_t cpu_gemm_workspace(const struct cpu_op *o);
+void cpu_gemm_run(const struct cpu_op *o);
+size_t cpu_attention_workspace(const struct cpu_op *o);
+void cpu_attention_run(const struct cpu_op *o);
+size_t cpu_group_norm_workspace(const struct cpu_op *o);
+void cpu_group_norm_run(const struct cpu_op *o);
+size_t cpu_layer_norm_workspace(const struct cpu_op *o);
+void cpu_layer_norm_run(const struct cpu_op *o);
+size_t cpu_rows_workspace(const struct cpu_op *o); /* ADD, ACT */
+void cpu_add_run(const struct cpu_op *o);
+void cpu_act_run(const struct cpu_op *o);
+void cpu_embed_run(const struct cpu_op *o);
+void cpu_gather_run(const struct cpu_op *o);
+void cpu_timestep_run(const struct cpu_op *o);
+void cpu_concat_run(const struct cpu_op *o);
+void cpu_convert_run(const struct cpu_op *o);
+
+size_t cpu_weight_size(const struct weight *w);
+void cpu_pack(const struct kernels *k, const struct weight *w, int64_t row, int64_t rows,
+              const void *stored, enum dtype from, void *packed);
+
+static inline const struct tensor *op_in(const struct cpu_op *o, int i) {
+    return o->op->in[i] == NO_TENSOR ? NULL : &o->g->tensors[o->op->in[i]];
+}
+static inline const struct tensor *op_out(const struct cpu_op *o) {
+    return &o->g->tensors[o->op->out];
+}
+/* Data of an input or weight; NULL where the operation has none, and while only asked. */
+static inline void *op_data(const struct cpu_op *o, tensor_id t) {
+    return t == NO_TENSOR || !o->tensors ? NULL : o->tensors[t];
+}
+static inline const void *op_weight(const struct cpu_op *o, weight_id w) {
+    return w == NO_WEIGHT || !o->weights ? NULL : o->weights[w];
+}
+
+static inline int64_t ceil_div(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+static inline int64_t min_i64(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+static inline int64_t max_i64(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
+/* Lays out a workspace: the offset of the next `bytes` of it, and how much is used in all. */
+static inline size_t scratch(size_t *used, size_t bytes) {
+    size_t at = *used;
+    *used += chk_align(bytes, BACKEND_ALIGN);
+    return at;
+}
+
+/* Geometry of packed weights, shared by pack.c and gemm.c. */
+struct panels {
+    int64_t k;     /* depth: taps * channels */
+    int64_t count; /* panels; a GEGLU's value and gate panels alternate */
+    size_t bytes;  /* of one panel */
+};
+static inline size_t panel_bytes(enum dtype type, int64_t k) {
+    return (size_t)PANEL * (type == DTYPE_BF16 ? 2 * (size_t)(k + k % 2) : 4 * (size_t)k);
+}
+struct panels weight_panels(const struct weight *w);
+
+/* All tiles of C[rows][panels * PANEL] (+)= A * B: panels outside, so that a panel stays in the
+ * first cache while the rows of A pass by. */
+static inline void gemm_tiles(const struct gemm_kernel *kernel, int64_t rows, int64_t panels,
+                              size_t k, const char *a, size_t a_stride, const char *b,
+                              size_t b_stride, float *c, size_t c_stride, bool accumulate) {
+    for (int64_t p = 0; p < panels; p += kernel->panels)
+        for (int64_t r = 0; r < rows; r += kernel->rows)
+            kernel->run((int)min_i64(kernel->rows, rows - r),
+                        (int)min_i64(kernel->panels, panels - p), k, a + (size_t)r * a_stride,
+                        a_stride, b + (size_t)p * b_stride, b_stride,
+                        c + (size_t)r * c_stride + p * PANEL, c_stride, accumulate);
+}
+
+#endif

@@ -1,0 +1,16 @@
+/* kernels.c: which levels of kernels this program has, and the choice among them. */
+#include "backend/cpu/kernels.h"
+#include "base/cpu.h"
+
+#include <string.h>
+
+const struct kernel_level kernel_levels[] = {
+    {"c", 0, kernels_c},
+};
+const size_t kernel_level_count = sizeof kernel_levels / sizeof *kernel_levels;
+
+void kernels_get(struct kernels *k, unsigned cpu_flags) {
+    memset(k, 0, sizeof *k);
+    for (size_t i = 0; i < kernel_level_count; i++)
+        if ((kernel_levels[i].flags & ~cpu_flags) == 0) kernel_levels[i].fill(k);
+}
