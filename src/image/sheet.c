@@ -34,13 +34,13 @@ static void fit(const struct image *im, int width, int height, int *w, int *h) {
     if (*h < 1) *h = 1;
 }
 
-/* As many columns as make the sheet nearest to a square, in whole numbers. */
+/* As many columns as make the sheet nearest to 3:2, in whole numbers. */
 static int choose_columns(size_t count, int width, int height) {
     int best = 1;
     int64_t least = INT64_MAX;
     for (int c = 1; c <= COLUMNS && (size_t)c <= count; c++) {
         int64_t rows = ((int64_t)count + c - 1) / c;
-        int64_t away = (int64_t)c * width - rows * height;
+        int64_t away = 2 * (int64_t)c * width - 3 * rows * height;
         if (away < 0) away = -away;
         if (away < least) {
             least = away;

@@ -12,7 +12,7 @@ struct sheet_panel {
 #define SHEET_LINES 3
 
 struct sheet_style {
-    int columns; /* 0: as many as make the sheet about as wide as high, at most 6 */
+    int columns; /* 0: as many as make the sheet about 3:2, at most 6 */
     int width;   /* most pixels of a panel's width; 0: 480 */
 };
 
