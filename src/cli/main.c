@@ -30,7 +30,7 @@ static const struct command command_table[] = {
      "Of a model: its kind, components, tensors, sizes and number formats. Of a picture: the "
      "settings it was drawn with.",
      command_inspect},
-    {"plan", "PROMPT", 0, 1, KADR_FOR_PLAN, "tell the memory that a drawing would take",
+    {"plan", "[PROMPT]", 0, 1, KADR_FOR_PLAN, "tell the memory that a drawing would take",
      "Plans the whole drawing without computing anything: its stages, what each takes, and "
      "whether it fits.",
      command_plan},

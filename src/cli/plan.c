@@ -1,0 +1,85 @@
+/* plan.c: kadr plan: the memory that a drawing would take, as a table. */
+#include "cli/cli.h"
+
+#include <string.h>
+
+static double number(const json_t *object, const char *key) {
+    return json_number_value(json_object_get(object, key));
+}
+
+static const char *text_of(const json_t *object, const char *key) {
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "";
+}
+
+/* A size, right-aligned in a column. */
+static void put_size(struct buf *to, double bytes) {
+    struct buf text;
+    buf_init(&text, to->mem);
+    cli_print_size(&text, bytes);
+    buf_printf(to, "%13s", text.data);
+    buf_free(&text);
+}
+
+static void put_line(struct buf *to, const char *what, double bytes) {
+    buf_printf(to, "  %-36s", what);
+    put_size(to, bytes);
+    buf_putc(to, '\n');
+}
+
+static void describe_request(struct buf *to, const json_t *rq) {
+    const json_t *stages = json_object_get(rq, "stages");
+    double pictures = number(rq, "pictures");
+    buf_printf(to, "%.0fx%.0f, %.0f picture%s, %s, weights %s\n", number(rq, "width"),
+               number(rq, "height"), pictures, pictures > 1 ? "s" : "", text_of(rq, "precision"),
+               json_is_true(json_object_get(rq, "weights_kept")) ? "kept between pictures"
+                                                                 : "given up after use");
+    buf_printf(to, "  %-10s %-24s %13s%13s%13s  TFLOP\n", "stage", "network", "weights", "buffers",
+               "workspace");
+    for (size_t i = 0; i < json_array_size(stages); i++) {
+        const json_t *s = json_array_get(stages, i);
+        buf_printf(to, "  %-10s %-24s ", text_of(s, "stage"), text_of(s, "network"));
+        put_size(to, number(s, "weight_bytes"));
+        put_size(to, number(s, "activation_bytes"));
+        put_size(to, number(s, "workspace_bytes"));
+        buf_printf(to, "  %.4g\n", number(s, "tflop"));
+    }
+    put_line(to, "networks, all stages in one place", number(rq, "arena_bytes"));
+    put_line(to, "pictures, latents, embeddings", number(rq, "host_bytes"));
+    put_line(to, "the program itself", number(rq, "program_bytes"));
+    put_line(to, "peak", number(rq, "peak_bytes"));
+}
+
+static void describe_plan(struct buf *to, const json_t *plan) {
+    const json_t *requests = json_object_get(plan, "requests");
+    for (size_t i = 0; i < json_array_size(requests); i++)
+        describe_request(to, json_array_get(requests, i));
+    buf_puts(to, json_is_true(json_object_get(plan, "fits")) ? "fits into " : "does not fit into ");
+    cli_print_size(to, number(plan, "budget_bytes"));
+    buf_printf(to, " (%s)\n", text_of(plan, "budget_from"));
+}
+
+kadr_status command_plan(struct cli *cli, kadr_error *err) {
+    struct work w = {0};
+    char *text = NULL;
+    json_t *json = NULL;
+    kadr_status status = cli_read_prompt(cli, err);
+    if (status == KADR_OK) status = cli_prepare(cli, err);
+    /* The memory depends on the prompt's length only where it is very long. */
+    if (status == KADR_OK && !cli->rq->prompt)
+        status = kadr_request_set(cli->rq, "prompt", "", err);
+    if (status == KADR_OK) status = work_open(&w, cli, err);
+    if (status == KADR_OK) status = kadr_plan(w.ctx, &cli->rq, 1, &text, err);
+    if (status == KADR_OK) status = json_parse(text, strlen(text), "plan", KADR_EOTHER, &json, err);
+    if (status == KADR_OK && cli->rq->json) status = cli_print_json(cli, json, err);
+    else if (status == KADR_OK) {
+        struct buf to;
+        buf_init(&to, cli->mem);
+        describe_plan(&to, json);
+        status = cli_print_buf(&to, err);
+    }
+    json_decref(json);
+    kadr_free(text);
+    work_close(&w);
+    return status;
+}
