@@ -114,16 +114,26 @@ static void vae(const char *folder, const char *golden) {
     }
 }
 
-static void all(void **unused) {
-    (void)unused;
-    const char *model = getenv("KADR_TEST_MODEL"), *golden = getenv("KADR_TEST_GOLDEN");
-    text(model, golden);
-    vae(model, golden);
-    unet(model, golden, "a");
-    unet(model, golden, "b");
+/* The state is the model's name. */
+static void model(void **state) {
+    const char *name = *state, *data = getenv("KADR_TEST_DATA");
+    char folder[400], golden[400];
+    assert_non_null(data);
+    bool mini = strcmp(name, "mini") == 0;
+    snprintf(folder, sizeof folder, "%s/%s/%s", data, mini ? "../../models" : "models", name);
+    snprintf(golden, sizeof golden, "%s/golden/%s", data, name);
+    text(folder, golden);
+    vae(folder, golden);
+    unet(folder, golden, "a");
+    unet(folder, golden, "b");
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(all)};
+    static char names[][8] = {"mini", "tiny-a", "tiny-b", "tiny-c", "micro"};
+    const struct CMUnitTest tests[] = {
+        {"mini", model, NULL, NULL, names[0]},   {"tiny-a", model, NULL, NULL, names[1]},
+        {"tiny-b", model, NULL, NULL, names[2]}, {"tiny-c", model, NULL, NULL, names[3]},
+        {"micro", model, NULL, NULL, names[4]},
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
