@@ -1,6 +1,35 @@
 /* kadr.h: draw storyboards with Stable Diffusion XL inside a stated amount of memory.
  *
- * (The complete example and the drawing functions are added with src/draw.)
+ *     #include <kadr.h>
+ *     #include <stdio.h>
+ *
+ *     static int keep(void *path, const kadr_picture *picture) {
+ *         return kadr_picture_write(picture, path, NULL) != KADR_OK;
+ *     }
+ *
+ *     int main(int argc, char **argv) {
+ *         kadr_error err = {0};
+ *         kadr_config config = {.memory = (uint64_t)2 << 30};
+ *         kadr_observer observer = {.user = "fox.png", .picture = keep};
+ *         kadr_context *ctx = NULL;
+ *         kadr_request *rq = kadr_request_new();
+ *         const char *model = argc > 1 ? argv[1] : "models/mini";
+ *         if (!rq) return KADR_EMEMORY;
+ *         kadr_status status = kadr_open(&config, &ctx, &err);
+ *         if (!status) status = kadr_request_set(rq, "model", model, &err);
+ *         if (!status) status = kadr_request_set(rq, "prompt", "a red fox in the snow", &err);
+ *         if (!status) status = kadr_request_set(rq, "seed", "7", &err);
+ *         if (!status) status = kadr_draw(ctx, &rq, 1, &observer, &err);
+ *         if (status) fprintf(stderr, "%s\n", err.message);
+ *         kadr_request_free(rq);
+ *         kadr_close(ctx);
+ *         return status;
+ *     }
+ *
+ * cc fox.c $(pkg-config --cflags --libs kadr)
+ *
+ * A library reads no configuration: what is not set comes from the preset, the model and the
+ * fallbacks. Nothing here keeps state outside of the objects it is given.
  */
 #ifndef KADR_H
 #define KADR_H
