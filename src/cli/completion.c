@@ -3,14 +3,6 @@
 
 #include <string.h>
 
-/* Single-quoted for any shell's sake: a quote is left out, help does without. */
-static void put_quoted(struct buf *to, const char *text) {
-    buf_putc(to, '\'');
-    for (; *text; text++)
-        if (*text != '\'') buf_putc(to, *text);
-    buf_putc(to, '\'');
-}
-
 static void put_choices(struct buf *to, const char *choices) {
     for (; *choices; choices++) buf_putc(to, *choices == '|' ? ' ' : *choices);
 }
@@ -72,9 +64,9 @@ static void put_bash(struct buf *to) {
 /* Text inside _arguments' brackets. */
 static void put_zsh_text(struct buf *to, const char *text) {
     for (; *text; text++) {
-        if (*text == '\'' || *text == '`') continue;
         if (strchr("[]:\\", *text)) buf_putc(to, '\\');
-        buf_putc(to, *text);
+        if (*text == '\'') buf_puts(to, "'\\''");
+        else buf_putc(to, *text);
     }
 }
 
@@ -133,6 +125,15 @@ static void put_zsh(struct buf *to) {
 }
 
 /* ---- fish ------------------------------------------------------------------------------------ */
+static void put_quoted(struct buf *to, const char *text) {
+    buf_putc(to, '\'');
+    for (; *text; text++) {
+        if (*text == '\'' || *text == '\\') buf_putc(to, '\\');
+        buf_putc(to, *text);
+    }
+    buf_putc(to, '\'');
+}
+
 static void put_fish(struct buf *to) {
     size_t count;
     const struct command *commands = cli_commands(&count);
