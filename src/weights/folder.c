@@ -6,7 +6,7 @@
 
 #define CONFIG_MAX ((size_t)1 << 20)
 #define INDEX_MAX ((size_t)64 << 20)
-#define SHARDS_MAX 1000
+#define SHARDS_MAX 256 /* each stays open */
 
 static const char *const components[] = {"unet", "vae", "text_encoder", "text_encoder_2",
                                          "image_encoder"};

@@ -128,39 +128,44 @@ static kadr_status check_cover(struct safetensors *s, const char *file, uint64_t
     return KADR_OK;
 }
 
-static kadr_status check_metadata(const json_t *v, const char *file, kadr_error *err) {
+static kadr_status keep_metadata(struct safetensors *s, const char *file, json_t *v,
+                                 kadr_error *err) {
     bool good = json_is_object(v);
     const char *key;
     json_t *text;
-    if (good) json_object_foreach((json_t *)v, key, text) good = good && json_is_string(text);
-    if (good) return KADR_OK;
-    return err_set(err, KADR_EMODEL, "%s: __metadata__: expected an object of strings", file);
+    if (good) json_object_foreach(v, key, text) good = good && json_is_string(text);
+    if (!good)
+        return err_set(err, KADR_EMODEL, "%s: __metadata__: expected an object of strings", file);
+    s->metadata = json_incref(v);
+    return KADR_OK;
 }
 
-static kadr_status read_tensors(struct safetensors *s, const char *file, uint64_t base,
-                                uint64_t data, kadr_error *err) {
-    if (!json_is_object(s->header))
-        return err_set(err, KADR_EMODEL, "%s: the header is no JSON object", file);
-    size_t most = json_object_size(s->header);
+static kadr_status add_tensor(struct safetensors *s, const char *file, const char *name,
+                              const json_t *v, uint64_t base, uint64_t data, kadr_error *err) {
+    struct safetensors_tensor *t = &s->tensors[s->count++];
+    t->name = arena_strdup(&s->arena, name);
+    if (!t->name) return err_nomem(err, "names of tensors", strlen(name));
+    if (!json_is_object(v))
+        return err_set(err, KADR_EMODEL,
+                       "%s: tensor %s: expected an object with dtype, shape, data_offsets", file,
+                       name);
+    kadr_status st = read_dtype(json_object_get(v, "dtype"), file, t, err);
+    if (!st) st = read_shape(json_object_get(v, "shape"), file, t, err);
+    if (!st) st = read_place(json_object_get(v, "data_offsets"), file, base, data, t, err);
+    return st;
+}
+
+static kadr_status read_tensors(struct safetensors *s, const char *file, json_t *header,
+                                uint64_t base, uint64_t data, kadr_error *err) {
+    size_t most = json_object_size(header);
     s->tensors = arena_array(&s->arena, most ? most : 1, sizeof *s->tensors);
     if (!s->tensors) return err_nomem(err, "list of tensors", most * sizeof *s->tensors);
     const char *key;
     json_t *v;
-    json_object_foreach(s->header, key, v) {
-        kadr_status st;
-        if (strcmp(key, "__metadata__") == 0) {
-            st = check_metadata(v, file, err);
-        } else {
-            struct safetensors_tensor *t = &s->tensors[s->count++];
-            t->name = key;
-            st = json_is_object(v)
-                     ? read_dtype(json_object_get(v, "dtype"), file, t, err)
-                     : err_set(err, KADR_EMODEL,
-                               "%s: tensor %s: expected an object with dtype, shape, data_offsets",
-                               file, key);
-            if (!st) st = read_shape(json_object_get(v, "shape"), file, t, err);
-            if (!st) st = read_place(json_object_get(v, "data_offsets"), file, base, data, t, err);
-        }
+    json_object_foreach(header, key, v) {
+        kadr_status st = strcmp(key, "__metadata__") == 0
+                             ? keep_metadata(s, file, v, err)
+                             : add_tensor(s, file, key, v, base, data, err);
         if (st) return st;
     }
     return check_cover(s, file, base, data, err);
@@ -168,13 +173,15 @@ static kadr_status read_tensors(struct safetensors *s, const char *file, uint64_
 
 kadr_status safetensors_parse(struct safetensors *s, struct mem *m, const char *name,
                               const char *header, size_t size, uint64_t data, kadr_error *err) {
+    json_t *json = NULL;
     memset(s, 0, sizeof *s);
     s->file.fd = -1;
     arena_init(&s->arena, m);
     kadr_status st = size && header[0] == '{'
-                         ? json_parse(header, size, name, KADR_EMODEL, &s->header, err)
+                         ? json_parse(header, size, name, KADR_EMODEL, &json, err)
                          : err_set(err, KADR_EMODEL, "%s: the header is no JSON object", name);
-    if (!st) st = read_tensors(s, name, 8 + (uint64_t)size, data, err);
+    if (!st) st = read_tensors(s, name, json, 8 + (uint64_t)size, data, err);
+    json_decref(json);
     if (st) safetensors_close(s);
     return st;
 }
@@ -241,11 +248,10 @@ kadr_status safetensors_open(struct safetensors *s, struct mem *m, const char *p
 }
 
 void safetensors_close(struct safetensors *s) {
-    if (s->file.fd >= 0) file_close(&s->file);
-    s->file.fd = -1;
-    if (s->header) json_decref(s->header);
-    if (s->arena.mem) arena_free(&s->arena);
-    s->header = NULL;
+    file_close(&s->file);
+    json_decref(s->metadata);
+    arena_free(&s->arena);
+    s->metadata = NULL;
     s->tensors = NULL;
     s->count = 0;
 }
@@ -256,7 +262,7 @@ const struct safetensors_tensor *safetensors_find(const struct safetensors *s, c
 }
 
 const char *safetensors_metadata(const struct safetensors *s, const char *key) {
-    return json_string_value(json_object_get(json_object_get(s->header, "__metadata__"), key));
+    return json_string_value(json_object_get(s->metadata, key));
 }
 
 static size_t out_bytes(const struct safetensors_out *t) {

@@ -62,11 +62,11 @@ struct safetensors_tensor {
 };
 
 struct safetensors {
-    struct arena arena;                 /* owns the list */
+    struct arena arena;                 /* owns the list and the names */
     struct file file;                   /* closed when only a header was parsed */
     struct safetensors_tensor *tensors; /* sorted by name */
     size_t count;
-    json_t *header; /* kept for the names and the metadata */
+    json_t *metadata; /* NULL: none */
 };
 
 kadr_status safetensors_open(struct safetensors *s, struct mem *m, const char *path,

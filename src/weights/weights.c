@@ -290,8 +290,8 @@ kadr_status weights_read(const struct weights *w, const struct weights_tensor *t
     const struct entry *e = (const struct entry *)t;
     int64_t all = t->rank ? t->dim[0] : 1, length = set_row_length(t);
     if (row < 0 || rows < 0 || row > all || rows > all - row)
-        return err_set(err, KADR_EOTHER, "%s: rows %lld to %lld of %lld", t->name, (long long)row,
-                       (long long)(row + rows), (long long)all);
+        return err_set(err, KADR_EOTHER, "%s: %lld rows at row %lld of %lld", t->name,
+                       (long long)rows, (long long)row, (long long)all);
     kadr_status st = e->transposed
                          ? read_transposed(e, row, rows, to, err)
                          : read_span(e, (uint64_t)(row * length), (size_t)(rows * length), to, err);
