@@ -19,7 +19,8 @@ struct attention {
     const struct cpu_op *o;
     const struct kernels *kernels;
     const struct gemm_kernel *kernel;
-    enum dtype type;
+    enum dtype type;                /* of q, k, v */
+    enum dtype as;                  /* of panels and what multiplies them */
     int64_t n, heads, width, depth; /* depth: of a head */
     int64_t queries, keys;          /* of a sample */
     int64_t key_panels, depth_panels;
@@ -34,7 +35,7 @@ struct attention {
 static void init(struct attention *a, const struct cpu_op *o) {
     const struct tensor *q = op_in(o, 0), *k = op_in(o, 1);
     *a = (struct attention){.o = o, .kernels = &o->cpu->kernels, .type = q->dtype};
-    a->kernel = a->type == DTYPE_BF16 ? &a->kernels->gemm_bf16 : &a->kernels->gemm_f32;
+    a->kernel = gemm_for(a->kernels, a->type, &a->as);
     a->n = q->dim[0];
     a->heads = o->op->heads;
     a->width = tensor_width(q);
@@ -46,21 +47,21 @@ static void init(struct attention *a, const struct cpu_op *o) {
     a->depth_panels = ceil_div(a->depth, PANEL);
     a->query_blocks = ceil_div(a->queries, QUERIES);
     a->pack_blocks = ceil_div(a->keys, PACK_KEYS);
-    a->key_panel = panel_bytes(a->type, a->depth);
-    a->value_panel = panel_bytes(a->type, a->key_panels * PANEL);
+    a->key_panel = panel_bytes(a->as, a->depth);
+    a->value_panel = panel_bytes(a->as, a->key_panels * PANEL);
     a->key_bytes = (size_t)a->key_panels * a->key_panel;
     a->head_bytes = a->key_bytes + (size_t)a->depth_panels * a->value_panel;
     a->group = min_i64(a->n * a->heads, max_i64(1, (int64_t)(GROUP_BYTES / a->head_bytes)));
 
-    size_t a_size = dtype_size(a->kernel->a), block = (size_t)min_i64(KEYS, a->key_panels * PANEL);
+    size_t a_size = dtype_size(a->as), block = (size_t)min_i64(KEYS, a->key_panels * PANEL);
     a->q_stride = chk_align((size_t)(a->depth + a->depth % 2) * a_size, 64) + 64;
     a->s_stride = block + PANEL; /* floats */
-    a->p_stride = a->kernel->a == DTYPE_F32 ? a->s_stride * sizeof(float) : block * a_size + 64;
+    a->p_stride = a->as == DTYPE_F32 ? a->s_stride * sizeof(float) : block * a_size + 64;
     a->out_stride = (size_t)a->depth_panels * PANEL;
     a->q_at = scratch(&a->thread_bytes, QUERIES * a->q_stride);
     a->s_at = scratch(&a->thread_bytes, QUERIES * a->s_stride * sizeof(float));
     a->p_at = a->s_at; /* in place, unless the product wants another type */
-    if (a->kernel->a != DTYPE_F32) a->p_at = scratch(&a->thread_bytes, QUERIES * a->p_stride);
+    if (a->as != DTYPE_F32) a->p_at = scratch(&a->thread_bytes, QUERIES * a->p_stride);
     a->out_at = scratch(&a->thread_bytes, QUERIES * a->out_stride * sizeof(float));
     a->sums_at = scratch(&a->thread_bytes, 2 * QUERIES * sizeof(float));
     a->threads_at = chk_align((size_t)a->group * a->head_bytes, BACKEND_ALIGN);
@@ -71,11 +72,13 @@ static void pack_values(const struct attention *a, const char *v, int64_t key, i
                         char *to) {
     for (int64_t p = 0; p < a->depth_panels; p++, to += a->value_panel) {
         size_t cols = (size_t)min_i64(PANEL, a->depth - p * PANEL);
-        char *line = to + panel_bytes(a->type, key);
-        if (a->type == DTYPE_F32) {
-            const float *from = (const float *)v + p * PANEL;
-            for (int64_t i = 0; i < count; i++, from += a->width, line += PANEL * sizeof(float)) {
-                memcpy(line, from, cols * sizeof(float));
+        char *line = to + panel_bytes(a->as, key);
+        if (a->as == DTYPE_F32) {
+            size_t size = dtype_size(a->type);
+            const char *from = v + (size_t)(p * PANEL) * size;
+            for (int64_t i = 0; i < count; i++, line += PANEL * sizeof(float)) {
+                a->kernels->convert(line, DTYPE_F32, from + (size_t)(i * a->width) * size, a->type,
+                                    cols);
                 memset(line + cols * sizeof(float), 0, (PANEL - cols) * sizeof(float));
             }
             continue;
@@ -95,7 +98,7 @@ static void pack_values(const struct attention *a, const char *v, int64_t key, i
 
 /* The panels' end behind the last key: zeros, so that what is multiplied by a weight of 0 is 0. */
 static void clear_values(const struct attention *a, char *to) {
-    size_t used = panel_bytes(a->type, a->keys);
+    size_t used = panel_bytes(a->as, a->keys);
     for (int64_t p = 0; p < a->depth_panels; p++, to += a->value_panel)
         memset(to + used, 0, a->value_panel - used);
 }
@@ -114,8 +117,8 @@ static void pack_task(void *user, size_t task, int thread) {
     char *keys = a->o->workspace + (size_t)slot * a->head_bytes, *values = keys + a->key_bytes;
     keys += (size_t)(key / PANEL) * a->key_panel;
     for (int64_t i = 0; i < count; i += PANEL, keys += a->key_panel)
-        a->kernels->pack_panel(keys, k + (size_t)(i * a->width) * size, (size_t)a->width,
-                               (int)min_i64(PANEL, count - i), (size_t)a->depth, a->type);
+        cpu_pack_panel(a->kernels, keys, a->as, k + (size_t)(i * a->width) * size, a->type,
+                       (size_t)a->width, (int)min_i64(PANEL, count - i), (size_t)a->depth);
     pack_values(a, v, key, count, values);
     if (key + count == a->keys) clear_values(a, values);
 }
@@ -150,15 +153,14 @@ static void weigh_row(const struct walk *w, int64_t row, int64_t key, int64_t co
     }
     memset(s + valid, 0, (size_t)(count - valid) * sizeof *s);
     if (w->p != (char *)w->s)
-        a->kernels->convert(w->p + (size_t)row * a->p_stride, a->kernel->a, s, DTYPE_F32,
-                            (size_t)count);
+        a->kernels->convert(w->p + (size_t)row * a->p_stride, a->as, s, DTYPE_F32, (size_t)count);
 }
 
 static void walk_keys(const struct walk *w) {
     const struct attention *a = w->a;
     int64_t end = w->valid;
     if (a->o->op->causal) end = min_i64(end, w->query + w->rows);
-    size_t depth = (size_t)(a->type == DTYPE_BF16 ? a->depth + a->depth % 2 : a->depth);
+    size_t depth = (size_t)(a->as == DTYPE_BF16 ? a->depth + a->depth % 2 : a->depth);
     for (int64_t key = 0; key < end; key += KEYS) {
         int64_t panels = min_i64(KEYS / PANEL, a->key_panels - key / PANEL);
         gemm_tiles(a->kernel, w->rows, panels, depth, w->q, a->q_stride,
@@ -166,7 +168,7 @@ static void walk_keys(const struct walk *w) {
                    false);
         for (int64_t r = 0; r < w->rows; r++) weigh_row(w, r, key, panels * PANEL);
         gemm_tiles(a->kernel, w->rows, a->depth_panels, (size_t)(panels * PANEL), w->p, a->p_stride,
-                   w->values + panel_bytes(a->type, key), a->value_panel, w->out, a->out_stride,
+                   w->values + panel_bytes(a->as, key), a->value_panel, w->out, a->out_stride,
                    key > 0);
     }
 }
@@ -229,8 +231,8 @@ static void attend_task(void *user, size_t task, int thread) {
     memset(w.q, 0, (size_t)w.rows * a->q_stride);
     memset(w.out, 0, (size_t)w.rows * a->out_stride * sizeof *w.out);
     for (int64_t r = 0; r < w.rows; r++) {
-        a->kernels->convert(w.q + (size_t)r * a->q_stride, a->kernel->a,
-                            q + (size_t)(r * a->width) * size, a->type, (size_t)a->depth);
+        a->kernels->convert(w.q + (size_t)r * a->q_stride, a->as, q + (size_t)(r * a->width) * size,
+                            a->type, (size_t)a->depth);
         w.top[r] = -INFINITY;
         w.sum[r] = 0;
     }

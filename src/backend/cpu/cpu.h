@@ -89,6 +89,18 @@ static inline size_t panel_bytes(enum dtype type, int64_t k) {
 }
 struct panels weight_panels(const struct weight *w);
 
+/* A panel of `to` from rows of `from` (kernels.h: pack_panel). */
+void cpu_pack_panel(const struct kernels *k, void *panel, enum dtype to, const void *rows,
+                    enum dtype from, size_t stride, int cols, size_t depth);
+
+/* What multiplies panels that are held as `type`, and what both operands then are. */
+static inline const struct gemm_kernel *gemm_for(const struct kernels *k, enum dtype type,
+                                                 enum dtype *as) {
+    bool narrow = type == DTYPE_BF16 && k->gemm_bf16.run;
+    *as = narrow ? DTYPE_BF16 : DTYPE_F32;
+    return narrow ? &k->gemm_bf16 : &k->gemm_f32;
+}
+
 /* All tiles of C[rows][panels * PANEL] (+)= A * B: panels outside, so that a panel stays in the
  * first cache while the rows of A pass by. */
 static inline void gemm_tiles(const struct gemm_kernel *kernel, int64_t rows, int64_t panels,

@@ -21,29 +21,31 @@ struct gemm {
     struct patches patches;
     struct panels weight;
     enum dtype type; /* of the weights */
+    enum dtype as;   /* of both operands while they are multiplied */
     struct blocks blocks;
     int64_t rows, rows_per_sample;
     int64_t cols; /* of the output */
     bool geglu;
     const char *b;
     const float *sample_add;
-    struct finish finish; /* whole output: blocks take their share */
-    size_t a_stride, c_stride, a_bytes, thread_bytes;
+    struct finish finish;                /* whole output: blocks take their share */
+    size_t a_stride, b_stride, c_stride; /* b: of an unpacked panel */
+    size_t b_at, c_at, thread_bytes;     /* in a thread's workspace, after A */
     char *workspace;
 };
 
 /* Cuts so that one panel tile of B stays in the first cache, the block of A and the sums in the
  * second, and every thread has several blocks of equal size. */
 static struct blocks choose_blocks(const struct cpu *cpu, const struct gemm_kernel *kernel,
-                                   size_t b_size, int64_t rows, int64_t depth, int64_t panels,
+                                   size_t size, int64_t rows, int64_t depth, int64_t panels,
                                    int64_t panel_step) {
     struct blocks b;
     size_t l1 = cpu->caches.l1d, l2 = cpu->caches.l2;
-    int64_t most = (int64_t)(l1 / 2 / ((size_t)kernel->panels * PANEL * b_size));
+    int64_t most = (int64_t)(l1 / 2 / ((size_t)kernel->panels * PANEL * size));
     most = max_i64(128, min_i64(most, 1024)) / 64 * 64;
     b.depth = chk_align((size_t)ceil_div(depth, ceil_div(depth, most)), 2);
 
-    most = (int64_t)(l2 / 3 / ((size_t)b.depth * dtype_size(kernel->a)));
+    most = (int64_t)(l2 / 3 / ((size_t)b.depth * size));
     most = max_i64(kernel->rows, min_i64(most, 256) / kernel->rows * kernel->rows);
     b.row_blocks = ceil_div(rows, most);
     b.rows = ceil_div(ceil_div(rows, b.row_blocks), kernel->rows) * kernel->rows;
@@ -66,20 +68,23 @@ static void init(struct gemm *m, const struct cpu_op *o) {
     const struct tensor *out = op_out(o);
     *m = (struct gemm){
         .cpu = o->cpu, .workspace = o->workspace, .type = w->dtype, .geglu = w->geglu};
-    m->kernel = w->dtype == DTYPE_BF16 ? &o->cpu->kernels.gemm_bf16 : &o->cpu->kernels.gemm_f32;
+    m->kernel = gemm_for(&o->cpu->kernels, w->dtype, &m->as);
     m->weight = weight_panels(w);
     patches_init(&m->patches, o);
     m->rows = tensor_rows(out);
     m->rows_per_sample = m->rows / out->dim[0];
     m->cols = tensor_width(out);
     int64_t step = max_i64(m->geglu ? 2 : 1, m->kernel->panels);
-    m->blocks = choose_blocks(o->cpu, m->kernel, dtype_size(w->dtype), m->rows, m->weight.k,
+    m->blocks = choose_blocks(o->cpu, m->kernel, dtype_size(m->as), m->rows, m->weight.k,
                               m->weight.count, step);
-    m->a_stride = chk_align((size_t)m->blocks.depth * dtype_size(m->kernel->a), 64) + LINE_GAP;
+    size_t block_rows = (size_t)m->blocks.rows;
+    m->a_stride = chk_align((size_t)m->blocks.depth * dtype_size(m->as), 64) + LINE_GAP;
+    m->b_stride = panel_bytes(DTYPE_F32, m->blocks.depth);
     m->c_stride = (size_t)m->blocks.panels * PANEL + PANEL;
-    m->a_bytes = chk_align((size_t)m->blocks.rows * m->a_stride, BACKEND_ALIGN);
-    m->thread_bytes =
-        m->a_bytes + chk_align((size_t)m->blocks.rows * m->c_stride * sizeof(float), BACKEND_ALIGN);
+    scratch(&m->thread_bytes, block_rows * m->a_stride);
+    if (m->as != m->type)
+        m->b_at = scratch(&m->thread_bytes, (size_t)m->kernel->panels * m->b_stride);
+    m->c_at = scratch(&m->thread_bytes, block_rows * m->c_stride * sizeof(float));
 
     const struct epilogue *epi = &op->epi;
     m->b = op_weight(o, op->w);
@@ -133,11 +138,32 @@ static void finish_strip(const struct gemm *m, int64_t row, int64_t rows, int64_
     }
 }
 
+/* Sums of `panels` panels that begin at b, over `depth`. */
+static void multiply(const struct gemm *m, int64_t rows, int64_t panels, int64_t depth, char *a,
+                     const char *b, float *acc, bool accumulate) {
+    size_t even = (size_t)(depth + depth % 2);
+    if (m->as == m->type) {
+        gemm_tiles(m->kernel, rows, panels, m->as == DTYPE_BF16 ? even : (size_t)depth, a,
+                   m->a_stride, b, m->weight.bytes, acc, m->c_stride, accumulate);
+        return;
+    }
+    char *unpacked = a + m->b_at;
+    int64_t step = m->kernel->panels;
+    for (int64_t p = 0; p < panels; p += step) {
+        int64_t count = min_i64(step, panels - p);
+        for (int64_t i = 0; i < count; i++)
+            m->cpu->kernels.unpack((float *)(void *)(unpacked + (size_t)i * m->b_stride),
+                                   b + (size_t)(p + i) * m->weight.bytes, even);
+        gemm_tiles(m->kernel, rows, count, (size_t)depth, a, m->a_stride, unpacked, m->b_stride,
+                   acc + p * PANEL, m->c_stride, accumulate);
+    }
+}
+
 static void gemm_task(void *user, size_t task, int thread) {
     const struct gemm *m = user;
     const struct blocks *bl = &m->blocks;
     char *a = m->workspace + (size_t)thread * m->thread_bytes;
-    float *c = (float *)(a + m->a_bytes);
+    float *c = (float *)(void *)(a + m->c_at);
     /* Neighbouring tasks share the weights: they stay in the shared cache while rows pass by. */
     int64_t row = (int64_t)task % bl->row_blocks * bl->rows;
     int64_t panel = (int64_t)task / bl->row_blocks * bl->panels;
@@ -145,17 +171,13 @@ static void gemm_task(void *user, size_t task, int thread) {
     int64_t panels = min_i64(bl->panels, m->weight.count - panel);
     for (int64_t k = 0; k < m->weight.k; k += bl->depth) {
         int64_t depth = min_i64(bl->depth, m->weight.k - k);
-        bool last = k + depth == m->weight.k;
-        patches_gather(&m->patches, &m->cpu->kernels, row, rows, k, depth, m->kernel->a, a,
-                       m->a_stride);
+        patches_gather(&m->patches, &m->cpu->kernels, row, rows, k, depth, m->as, a, m->a_stride);
         const char *b = m->b + (size_t)panel * m->weight.bytes + panel_bytes(m->type, k);
-        size_t run = (size_t)(m->type == DTYPE_BF16 ? depth + depth % 2 : depth);
         for (int64_t p = 0; p < panels; p += STRIP) {
             int64_t count = min_i64(STRIP, panels - p);
             float *acc = c + p * PANEL;
-            gemm_tiles(m->kernel, rows, count, run, a, m->a_stride, b + (size_t)p * m->weight.bytes,
-                       m->weight.bytes, acc, m->c_stride, k > 0);
-            if (last) finish_strip(m, row, rows, panel + p, count, acc);
+            multiply(m, rows, count, depth, a, b + (size_t)p * m->weight.bytes, acc, k > 0);
+            if (k + depth == m->weight.k) finish_strip(m, row, rows, panel + p, count, acc);
         }
     }
 }

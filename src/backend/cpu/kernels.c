@@ -6,6 +6,9 @@
 
 const struct kernel_level kernel_levels[] = {
     {"c", 0, kernels_c},
+#if defined(__x86_64__)
+    {"avx2", CPU_AVX2, kernels_avx2},
+#endif
 };
 const size_t kernel_level_count = sizeof kernel_levels / sizeof *kernel_levels;
 

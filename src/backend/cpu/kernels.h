@@ -29,7 +29,6 @@ struct gemm_kernel {
     const char *name;
     gemm_fn *run;
     int rows, panels; /* the largest tile it takes; panels 1, 2 or 4 */
-    enum dtype a;     /* how A is held: f32 or bf16 */
 };
 
 /* What becomes of a block of sums: out = (act(acc + bias + add) + residual) * scale, row by row.
@@ -50,7 +49,12 @@ struct finish {
 };
 
 struct kernels {
-    struct gemm_kernel gemm_f32, gemm_bf16;
+    struct gemm_kernel gemm_f32;
+    struct gemm_kernel gemm_bf16; /* no `run` where the processor has no product of bf16: then
+                                     panels are unpacked piece by piece and multiplied in f32 */
+
+    /* k / 2 lines of a bf16 panel as k lines of an f32 panel; k is even. */
+    void (*unpack)(float *to, const void *panel, size_t k);
 
     /* One panel of B from `cols` <= PANEL rows of k elements of `type` (f32 or bf16), `stride`
      * elements apart: the transposition that weights and keys need. */

@@ -45,22 +45,11 @@ static void gemm_f32_c(int rows, int panels, size_t k, const void *a, size_t a_s
         }
 }
 
-static void gemm_bf16_c(int rows, int panels, size_t k, const void *a, size_t a_stride,
-                        const void *b, size_t b_stride, float *c, size_t c_stride,
-                        bool accumulate) {
-    for (int p = 0; p < panels; p++)
-        for (int r = 0; r < rows; r++) {
-            const float *ar = (const float *)((const char *)a + (size_t)r * a_stride);
-            const uint16_t *bp = (const uint16_t *)((const char *)b + (size_t)p * b_stride);
-            float *cr = c + (size_t)r * c_stride + p * PANEL;
-            float sum[PANEL] = {0};
-            if (accumulate) memcpy(sum, cr, sizeof sum);
-            for (size_t i = 0; i < k; i += 2, bp += 2 * PANEL) {
-                for (int j = 0; j < PANEL; j++) sum[j] += ar[i] * bf16_to_f32(bp[2 * j]);
-                for (int j = 0; j < PANEL; j++) sum[j] += ar[i + 1] * bf16_to_f32(bp[2 * j + 1]);
-            }
-            memcpy(cr, sum, sizeof sum);
-        }
+static void unpack_c(float *to, const void *panel, size_t k) {
+    const uint16_t *from = panel;
+    for (size_t i = 0; i < k; i++)
+        for (size_t j = 0; j < PANEL; j++)
+            to[i * PANEL + j] = bf16_to_f32(from[(i / 2 * PANEL + j) * 2 + i % 2]);
 }
 
 static void pack_panel_c(void *panel, const void *rows, size_t stride, int cols, size_t k,
@@ -159,8 +148,8 @@ static void scale_c(float *x, size_t n, float by) {
 }
 
 void kernels_c(struct kernels *k) {
-    k->gemm_f32 = (struct gemm_kernel){"gemm_f32_c", gemm_f32_c, TILE_ROWS, 1, DTYPE_F32};
-    k->gemm_bf16 = (struct gemm_kernel){"gemm_bf16_c", gemm_bf16_c, TILE_ROWS, 1, DTYPE_F32};
+    k->gemm_f32 = (struct gemm_kernel){"gemm_f32_c", gemm_f32_c, TILE_ROWS, 1};
+    k->unpack = unpack_c;
     k->pack_panel = pack_panel_c;
     k->convert = convert_c;
     k->finish = finish_c;

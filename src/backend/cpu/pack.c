@@ -35,48 +35,55 @@ static int64_t panel_of(const struct weight *w, int64_t row, int64_t *column, in
     return w->geglu ? r / PANEL * 2 + row / half : r / PANEL;
 }
 
-/* `count` rows from `stored`, elements [k, k + n) in the packed order of k, converted into block.
- */
-static void read_block(const struct kernels *kernels, const struct weight *w, const char *stored,
-                       enum dtype from, int64_t depth, int64_t count, int64_t k, int64_t n,
-                       char *block) {
-    size_t from_size = dtype_size(from), size = dtype_size(w->dtype);
-    int64_t taps = w->use == WEIGHT_CONV ? w->dim[2] * w->dim[3] : 1, channels = w->dim[1];
-    for (int64_t r = 0; r < count; r++) {
-        const char *row = stored + (size_t)(r * depth) * from_size;
-        char *to = block + (size_t)(r * CHUNK) * size;
-        if (taps == 1) {
-            kernels->convert(to, w->dtype, row + (size_t)k * from_size, from, (size_t)n);
-            continue;
-        }
-        char gathered[CHUNK * 4];
-        for (int64_t i = 0; i < n; i++) {
-            int64_t tap = (k + i) / channels, c = (k + i) % channels;
-            memcpy(gathered + (size_t)i * from_size, row + (size_t)(c * taps + tap) * from_size,
-                   from_size);
-        }
-        kernels->convert(to, w->dtype, gathered, from, (size_t)n);
+void cpu_pack_panel(const struct kernels *k, void *panel, enum dtype to, const void *rows,
+                    enum dtype from, size_t stride, int cols, size_t depth) {
+    if (to == from) {
+        k->pack_panel(panel, rows, stride, cols, depth, to);
+        return;
+    }
+    char block[PANEL * CHUNK * 4];
+    for (size_t i = 0; i < depth; i += CHUNK) {
+        size_t n = depth - i < CHUNK ? depth - i : CHUNK;
+        for (size_t r = 0; r < (size_t)cols; r++)
+            k->convert(block + r * CHUNK * dtype_size(to), to,
+                       (const char *)rows + (r * stride + i) * dtype_size(from), from, n);
+        k->pack_panel((char *)panel + panel_bytes(to, (int64_t)i), block, CHUNK, cols, n, to);
     }
 }
 
-/* Rows that fill one panel from its first column, or some of its columns when a piece ended inside
- * (only a GEGLU's halves can: pieces are multiples of PANEL). */
-static void pack_rows(const struct kernels *kernels, const struct weight *w, const char *stored,
-                      enum dtype from, int64_t depth, int64_t column, int64_t count, char *panel) {
-    size_t size = dtype_size(w->dtype);
-    char block[PANEL * CHUNK * 4], piece[PANEL * CHUNK * 4];
+/* A convolution's rows: each chunk is gathered in the packed order first. */
+static void pack_taps(const struct kernels *kernels, const struct weight *w, const char *stored,
+                      enum dtype from, int64_t depth, int64_t cols, char *panel) {
+    int64_t channels = w->dim[1], taps = depth / channels;
+    size_t size = dtype_size(from);
+    char block[PANEL * CHUNK * 4];
     for (int64_t k = 0; k < depth; k += CHUNK) {
         int64_t n = min_i64(CHUNK, depth - k);
-        char *to = panel + panel_bytes(w->dtype, k);
-        read_block(kernels, w, stored, from, depth, count, k, n, block);
-        if (column == 0) {
-            kernels->pack_panel(to, block, CHUNK, (int)count, (size_t)n, w->dtype);
-            continue;
-        }
-        kernels->pack_panel(piece, block, CHUNK, (int)count, (size_t)n, w->dtype);
-        size_t unit = w->dtype == DTYPE_BF16 ? 2 * size : size; /* a column's share of a line */
-        for (size_t at = 0; at < panel_bytes(w->dtype, n); at += PANEL * unit)
-            memcpy(to + at + (size_t)column * unit, piece + at, (size_t)count * unit);
+        for (int64_t r = 0; r < cols; r++)
+            for (int64_t i = 0; i < n; i++) {
+                int64_t tap = (k + i) / channels, c = (k + i) % channels;
+                memcpy(block + (size_t)(r * CHUNK + i) * size,
+                       stored + (size_t)(r * depth + c * taps + tap) * size, size);
+            }
+        cpu_pack_panel(kernels, panel + panel_bytes(w->dtype, k), w->dtype, block, from, CHUNK,
+                       (int)cols, (size_t)n);
+    }
+}
+
+/* A GEGLU's half may begin inside a piece, so that a piece's rows begin inside a panel: the columns
+ * that are there already stay. */
+static void pack_columns(const struct kernels *kernels, const struct weight *w, const char *stored,
+                         enum dtype from, int64_t depth, int64_t column, int64_t count,
+                         char *panel) {
+    const size_t unit = 4, line = PANEL * unit; /* an f32, or a pair of bf16 */
+    char piece[PANEL * CHUNK * 4];
+    for (int64_t k = 0; k < depth; k += CHUNK) {
+        int64_t n = min_i64(CHUNK, depth - k);
+        cpu_pack_panel(kernels, piece, w->dtype, stored + (size_t)k * dtype_size(from), from,
+                       (size_t)depth, (int)count, (size_t)n);
+        char *to = panel + panel_bytes(w->dtype, k) + (size_t)column * unit;
+        for (size_t at = 0; at < panel_bytes(w->dtype, n); at += line)
+            memcpy(to + at, piece + at, (size_t)count * unit);
     }
 }
 
@@ -94,8 +101,10 @@ void cpu_pack(const struct kernels *kernels, const struct weight *w, int64_t row
     for (int64_t done = 0; done < rows;) {
         int64_t column, left, panel = panel_of(w, row + done, &column, &left);
         int64_t count = min_i64(left, rows - done);
-        pack_rows(kernels, w, at, from, p.k, column, count,
-                  (char *)packed + (size_t)panel * p.bytes);
+        char *to = (char *)packed + (size_t)panel * p.bytes;
+        if (column) pack_columns(kernels, w, at, from, p.k, column, count, to);
+        else if (w->use == WEIGHT_CONV) pack_taps(kernels, w, at, from, p.k, count, to);
+        else cpu_pack_panel(kernels, to, w->dtype, at, from, (size_t)p.k, (int)count, (size_t)p.k);
         at += (size_t)(count * p.k) * dtype_size(from);
         done += count;
     }
