@@ -322,3 +322,36 @@ int32_t tokenizer_find(const struct tokenizer *t, const char *text) {
         if (strcmp(t->added[i].text, text) == 0) return t->added[i].id;
     return bpe_find(&t->bpe, text, strlen(text));
 }
+
+/* One token's bytes; a text with a letter that stands for no byte is taken as it is. */
+static void add_token_bytes(const char *text, struct buf *out) {
+    const char *p = text, *end = text + strlen(text);
+    bool bytes = true;
+    while (bytes && p < end) bytes = bpe_byte(utf8_next(&p, end)) >= 0;
+    for (p = text; p < end;) {
+        if (begins(p, end, BPE_SUFFIX)) {
+            buf_putc(out, ' ');
+            p += sizeof BPE_SUFFIX - 1;
+        } else buf_putc(out, bytes ? (char)bpe_byte(utf8_next(&p, end)) : *p++);
+    }
+}
+
+void tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t count,
+                      struct buf *out) {
+    struct buf raw;
+    buf_init(&raw, t->mem);
+    for (size_t i = 0; i < count; i++) {
+        const char *text = tokenizer_text(t, ids[i]);
+        if (text) add_token_bytes(text, &raw);
+    }
+    const char *p = raw.data, *end = p + raw.size;
+    while (p < end && *p == ' ') p++;
+    while (end > p && end[-1] == ' ') end--;
+    while (p < end) {
+        char bytes[4];
+        uint32_t c = utf8_next(&p, end);
+        buf_add(out, bytes, utf8_put(c == UTF8_BROKEN ? UTF8_REPLACEMENT : c, bytes));
+    }
+    if (!buf_ok(&raw)) out->failed = true;
+    buf_free(&raw);
+}

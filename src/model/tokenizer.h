@@ -19,6 +19,7 @@
 #ifndef KADR_MODEL_TOKENIZER_H
 #define KADR_MODEL_TOKENIZER_H
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/mem.h"
 
@@ -70,5 +71,9 @@ const char *tokenizer_text(const struct tokenizer *t, int32_t id);
 
 /* The id of a token written in that way, or -1. */
 int32_t tokenizer_find(const struct tokenizer *t, const char *text);
+
+/* Appends the text that ids stand for: lower case, one blank between words. Ids of no token are
+ * left out. */
+void tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t count, struct buf *out);
 
 #endif

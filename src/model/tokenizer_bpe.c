@@ -184,6 +184,13 @@ static uint32_t byte_letter(unsigned byte) {
     return byte == 0xAD ? 0x100 + 67 : 0x100 + 33 + (byte - 0x7F);
 }
 
+int bpe_byte(uint32_t letter) {
+    if (letter < 0x100) return byte_letter(letter) == letter ? (int)letter : -1;
+    if (letter <= 0x100 + ' ') return (int)(letter - 0x100);
+    if (letter < 0x100 + 67) return (int)(letter - 0x100 - 33 + 0x7F);
+    return letter == 0x100 + 67 ? 0xAD : -1;
+}
+
 /* Its text, with or without the mark of a last byte; returns the size. */
 static size_t byte_text(unsigned byte, bool last, char text[12]) {
     size_t n = utf8_put(byte_letter(byte), text);

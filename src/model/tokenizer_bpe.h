@@ -53,6 +53,9 @@ kadr_status bpe_add_merge(struct bpe *b, const char *left, size_t left_size, con
 /* Adds the 512 tokens of single bytes with ids 0..511, in CLIP's order. */
 kadr_status bpe_add_bytes(struct bpe *b, kadr_error *err);
 
+/* The byte that a character of a token stands for, -1: none. */
+int bpe_byte(uint32_t letter);
+
 /* To be called when the vocabulary is complete: finds the tokens of single bytes. A byte that has
  * none becomes `unknown`; with unknown -1 that is an error. */
 kadr_status bpe_finish(struct bpe *b, int32_t unknown, const char *name, kadr_error *err);
