@@ -48,8 +48,8 @@ void help_manual(struct buf *to); /* kadr(1), roff */
 /* ---- model.c: where the model of a request lies. Sets its path; a name that was not given is
  * "mini", the model that comes with kadr. */
 kadr_status cli_find_model(struct cli *cli, kadr_request *rq, kadr_error *err);
-/* The file or folder that a model's name means, or NULL. Lives in cli->arena, or is `name`. */
-const char *cli_model_file(struct cli *cli, const char *name);
+/* The file or folder that a name means, in cli->arena or `name` itself; KADR_EMODEL: none. */
+kadr_status cli_model_file(struct cli *cli, const char *name, const char **path, kadr_error *err);
 
 /* ---- work.c: what drawing commands share */
 /* What configuration files and environment say. */

@@ -59,10 +59,11 @@ kadr_status command_inspect(struct cli *cli, kadr_error *err) {
     struct work w = {0};
     char *text = NULL;
     json_t *json = NULL;
-    const char *path = cli_model_file(cli, cli->word[0]);
+    const char *path = NULL;
     kadr_status status = cli_configure(cli, err);
+    if (status == KADR_OK) status = cli_model_file(cli, cli->word[0], &path, err);
     if (status == KADR_OK) status = work_open(&w, cli, err);
-    if (status == KADR_OK) status = kadr_inspect(w.ctx, path ? path : cli->word[0], &text, err);
+    if (status == KADR_OK) status = kadr_inspect(w.ctx, path, &text, err);
     if (status == KADR_OK)
         status = json_parse(text, strlen(text), "report", KADR_EOTHER, &json, err);
     if (status == KADR_OK && cli->rq->json) status = cli_print_json(cli, json, err);

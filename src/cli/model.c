@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 
 #include "base/file.h"
+#include "hub/hub.h"
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,8 +25,8 @@ static char *program_path(struct arena *a, const char *called) {
     return NULL;
 }
 
-/* The folder of the shipped models: ../share/kadr/models from the program, or, where it was built
- * and not installed, what the build wrote into `kadr.models` beside it. */
+/* The model that comes with kadr: in ../share/kadr/models from the program, or, where it was built
+ * and not installed, in the folder that the build wrote into `kadr.models` beside it. */
 static char *mini_path(struct cli *cli) {
     struct arena *a = &cli->arena;
     char *program = program_path(a, cli->program), *note = NULL;
@@ -44,23 +45,23 @@ static char *mini_path(struct cli *cli) {
     return found && file_is_folder(found) ? found : NULL;
 }
 
-const char *cli_model_file(struct cli *cli, const char *name) {
-    if (file_exists(name) || file_is_folder(name)) return name;
-    return strcmp(name, MINI) ? NULL : mini_path(cli);
+kadr_status cli_model_file(struct cli *cli, const char *name, const char **path, kadr_error *err) {
+    char *found;
+    bool here = file_exists(name) || file_is_folder(name);
+    *path = here ? name : strcmp(name, MINI) ? NULL : mini_path(cli);
+    if (*path) return KADR_OK;
+    kadr_status status = hub_find_model(cli->mem, name, &found, err);
+    if (status != KADR_OK) return status;
+    *path = arena_strdup(&cli->arena, found);
+    mem_free(found);
+    return *path ? KADR_OK : err_nomem(err, "a path", strlen(name));
 }
 
 kadr_status cli_find_model(struct cli *cli, kadr_request *rq, kadr_error *err) {
     static const struct request_origin origin = {.source = SOURCE_FALLBACK};
-    if (!rq->model) {
-        kadr_status status = request_set_from(rq, OPTION_model, MINI, &origin, err);
-        if (status != KADR_OK) return status;
-    }
-    const char *path = cli_model_file(cli, rq->model);
-    if (path) return request_set_model_path(rq, path, err);
-    if (!strcmp(rq->model, MINI))
-        return err_set(err, KADR_EMODEL,
-                       "the model that comes with kadr was not found beside the program; name one "
-                       "with -m");
-    return err_set(err, KADR_EMODEL, "%s: expected a model folder, a .safetensors file or a name",
-                   rq->model);
+    kadr_status status = KADR_OK;
+    const char *path;
+    if (!rq->model) status = request_set_from(rq, OPTION_model, MINI, &origin, err);
+    if (status == KADR_OK) status = cli_model_file(cli, rq->model, &path, err);
+    return status == KADR_OK ? request_set_model_path(rq, path, err) : status;
 }
