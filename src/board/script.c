@@ -132,10 +132,15 @@ const char *script_keep(struct script *s, const char *text, size_t size) {
 }
 
 /* ---- Masks ---------------------------------------------------------------------------------- */
-/* The place of `what` in the mask from `at` on, or s->size. */
-static size_t find(const struct script *s, size_t at, const char *what) {
-    const char *found = at < s->size ? strstr(s->mask + at, what) : NULL;
-    return found ? (size_t)(found - s->mask) : s->size;
+/* The place of two letters in the mask from `at` on, or s->size. */
+static size_t find(const struct script *s, size_t at, const char *pair) {
+    while (at < s->size) {
+        const char *first = memchr(s->mask + at, pair[0], s->size - at);
+        if (!first) break;
+        if (first[1] == pair[1]) return (size_t)(first - s->mask);
+        at = (size_t)(first - s->mask) + 1;
+    }
+    return s->size;
 }
 
 void script_mask_boneyard(struct script *s) {
@@ -189,9 +194,9 @@ void script_mask_notes(struct script *s) {
 /* ---- Lines ---------------------------------------------------------------------------------- */
 bool script_next_line(const struct script *s, size_t *at, struct script_line *line) {
     if (*at >= s->size) return false;
-    size_t end = find(s, *at, "\n");
-    *line = (struct script_line){*at, end};
-    *at = end + 1;
+    const char *end = memchr(s->mask + *at, '\n', s->size - *at);
+    *line = (struct script_line){*at, end ? (size_t)(end - s->mask) : s->size};
+    *at = line->end + 1;
     return true;
 }
 

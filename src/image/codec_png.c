@@ -30,8 +30,11 @@ struct session {
     size_t chunk_count;
 };
 
+/* libpng believes a chunk's length before it has seen its bytes, limits or not; nothing else that
+ * it takes is nearly as large as a chunk may be. */
 static png_voidp take(png_structp png, png_alloc_size_t size) {
     struct session *s = png_get_mem_ptr(png);
+    if (size > 2 * CHUNK_BYTES) return NULL;
     void *p = mem_alloc(s->mem, size);
     if (!p) s->refused = true;
     return p;
@@ -67,25 +70,29 @@ static void read_bytes(png_structp png, png_bytep to, size_t size) {
     s->at += size;
 }
 
-/* False: s->status says why, or it is an error of libpng. */
+/* False: s->status says why. */
+static bool check_size(struct session *s) {
+    s->status = codec_check_size(s->in, png_get_image_width(s->png, s->info),
+                                 png_get_image_height(s->png, s->info), s->err);
+    return !s->status;
+}
+
 static bool prepare(struct session *s) {
-    png_uint_32 width = png_get_image_width(s->png, s->info);
-    png_uint_32 height = png_get_image_height(s->png, s->info);
-    s->status = codec_check_size(s->in, width, height, s->err);
-    if (s->status) return false;
+    int width = (int)png_get_image_width(s->png, s->info);
+    int height = (int)png_get_image_height(s->png, s->info);
     png_set_expand(s->png);
     png_set_strip_16(s->png);
     png_set_gray_to_rgb(s->png);
     bool alpha = (png_get_color_type(s->png, s->info) & PNG_COLOR_MASK_ALPHA) ||
                  png_get_valid(s->png, s->info, PNG_INFO_tRNS);
-    s->status = image_make(s->im, s->mem, (int)width, (int)height, alpha ? 4 : 3, s->err);
+    s->status = image_make(s->im, s->mem, width, height, alpha ? 4 : 3, s->err);
     return !s->status;
 }
 
 static bool read_pixels(struct session *s) {
     if (setjmp(png_jmpbuf(s->png))) return false;
     png_read_info(s->png, s->info);
-    if (!prepare(s)) return false;
+    if (!check_size(s) || !prepare(s)) return false;
     size_t row = (size_t)s->im->width * (size_t)s->im->channels;
     int passes = png_set_interlace_handling(s->png);
     png_read_update_info(s->png, s->info);
@@ -116,6 +123,7 @@ static void keep_texts(struct session *s, png_infop info) {
 static bool read_texts(struct session *s) {
     if (setjmp(png_jmpbuf(s->png))) return false;
     png_read_info(s->png, s->info);
+    if (!check_size(s)) return false; /* libpng makes room for a row */
     keep_texts(s, s->info);
     png_start_read_image(s->png); /* libpng steps over pixels only when it was about to read them */
     png_read_end(s->png, s->end);

@@ -91,8 +91,9 @@ static kadr_status decode(struct world *w, const void *data, size_t size) {
     image_decode_texts(&a, data, size, "hostile", &texts, &count, &ignored);
     arena_free(&a);
     memset(&w->err, 0, sizeof w->err);
+    struct image_limits limits = {1 << 20, 1 << 20};
     kadr_status status =
-        image_decode(&im, w->mem, data, size, "hostile", IMAGE_OVER_WHITE, NULL, &w->err);
+        image_decode(&im, w->mem, data, size, "hostile", IMAGE_OVER_WHITE, &limits, &w->err);
     if (status) {
         assert_null(im.data);
         assert_int_equal(w->err.status, status);
@@ -224,6 +225,16 @@ static void limits_hold(void **state) {
     set_header(png, 8000, 8000, 8, 2);
     assert_int_equal(image_decode(&im, small, png, size, "x", IMAGE_KEEP_ALPHA, NULL, &w->err),
                      KADR_EMEMORY);
+    struct mem_stats stats;
+    struct arena a;
+    struct image_text *texts;
+    size_t count;
+    set_header(png, 0x7FFFFFFF, 1, 16, 6); /* a row of 16 GiB, for texts that need none of it */
+    arena_init(&a, small);
+    assert_int_equal(image_decode_texts(&a, png, size, "x", &texts, &count, &w->err), KADR_EUSAGE);
+    mem_get_stats(small, &stats);
+    assert_true(stats.peak < 1 << 20);
+    arena_free(&a);
     assert_int_equal(mem_close(small), 0);
     mem_free(png);
 }
