@@ -74,6 +74,7 @@ static struct stages_shape shape_of(const struct job *job, enum dtype dtype) {
     s.branches = job->text.used[BRANCH_NEGATIVE] ? 2 : 1;
     s.chunks = job->text.chunks;
     s.text_samples = text_samples(&job->text);
+    s.extra_rows = job->model->extra_rows;
     s.clip_skip = (int)job->rq->clip_skip;
     s.init = job->rq->init != NULL;
     return s;
@@ -145,7 +146,7 @@ static kadr_status prepare_job(struct jobs *j, struct job *job, kadr_error *err)
     kadr_status st = resolve(j, job, err);
     if (!st) st = find_model(j, job, err);
     if (!st) st = check_size(job, err);
-    if (!st) st = paint_check_sampler(job->model, job->rq, err);
+    if (!st) st = paint_check_sampler(job->rq, err);
     if (!st) st = read_pictures(j, job, err);
     if (!st) st = text_tokenize(&j->arena, &ctx->log, job->model, job->rq, &job->text, err);
     if (st) return st;

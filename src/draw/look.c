@@ -24,6 +24,71 @@ static kadr_status give(struct mem *m, json_t *json, char **out, kadr_error *err
     return *out ? KADR_OK : err_nomem(err, "report", 4096);
 }
 
+/* ---- kadr_tokens */
+static json_t *encoder_json(const struct prompt *prompt, int encoder) {
+    json_t *ids = json_array(), *weights = json_array(), *chunks = json_array();
+    json_int_t end = 0;
+    for (size_t c = 0; c < prompt->chunks; c++) {
+        const struct prompt_chunk *chunk = &prompt->chunk[encoder][c];
+        for (int32_t i = 1; i <= chunk->used; i++) {
+            json_array_append_new(ids, json_integer(chunk->id[i]));
+            json_array_append_new(weights, json_real((double)chunk->weight[i]));
+        }
+        end += chunk->used;
+        json_array_append_new(chunks, json_integer(end));
+    }
+    return json_pack("{s:o,s:o,s:o,s:s?}", "ids", ids, "weights", weights, "chunks", chunks, "cut",
+                     prompt->cut[encoder]);
+}
+
+/* Without syntax every token is shown, the cut ones too. */
+static json_t *plain_json(const struct tokens *tokens, const char *cut) {
+    json_t *ids = json_array(), *weights = json_array();
+    for (size_t i = 0; i < tokens->count; i++) {
+        json_array_append_new(ids, json_integer(tokens->id[i]));
+        json_array_append_new(weights, json_real(1));
+    }
+    json_int_t end = (json_int_t)tokens->count;
+    return json_pack("{s:o,s:o,s:[I],s:s?}", "ids", ids, "weights", weights, "chunks", end, "cut",
+                     cut);
+}
+
+static kadr_status read_tokens(const struct draw_model *model, struct arena *a, const char *text,
+                               bool plain, json_t *list, kadr_error *err) {
+    struct prompt prompt;
+    kadr_status st = prompt_read(a, model->tokenizer, text, plain, model->embedding,
+                                 model->embeddings, &prompt, err);
+    for (int i = 0; i < PROMPT_ENCODERS && !st; i++) {
+        struct tokens tokens;
+        tokens_init(&tokens, model->mem);
+        if (plain) st = tokenizer_encode(model->tokenizer[i], text, strlen(text), &tokens, err);
+        if (!st)
+            json_array_append_new(list, plain ? plain_json(&tokens, prompt.cut[i])
+                                              : encoder_json(&prompt, i));
+        tokens_free(&tokens);
+    }
+    return st;
+}
+
+kadr_status kadr_tokens(kadr_context *ctx, const kadr_request *rq, const char *text, int plain,
+                        char **json, kadr_error *err) {
+    if (!ctx->model || !draw_model_serves(ctx->model, rq)) {
+        struct draw_model *model;
+        kadr_status st = draw_model_open(ctx->mem, &ctx->log, rq, &model, err);
+        if (st) return st;
+        draw_model_close(ctx->model);
+        ctx->model = model;
+    }
+    struct arena a;
+    arena_init(&a, ctx->mem);
+    json_t *list = json_array();
+    kadr_status st = read_tokens(ctx->model, &a, text, plain, list, err);
+    if (st) json_decref(list);
+    else st = give(ctx->mem, json_pack("{s:o}", "encoders", list), json, err);
+    arena_free(&a);
+    return st;
+}
+
 /* ---- kadr_inspect */
 static json_t *dims_json(const struct weights_tensor *t) {
     json_t *dims = json_array();

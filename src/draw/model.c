@@ -1,6 +1,7 @@
 /* model.c: see model.h. */
 #include "draw/model.h"
 #include "base/buf.h"
+#include "base/file.h"
 
 #include <string.h>
 
@@ -81,6 +82,52 @@ static kadr_status check_fit(const struct draw_model *model, kadr_error *err) {
     return KADR_OK;
 }
 
+/* The word for a textual inversion is its file's name without the ending. */
+static char *embedding_name(struct arena *a, const char *path) {
+    const char *name = file_name(path), *dot = strrchr(name, '.');
+    return arena_strndup(a, name, dot && dot != name ? (size_t)(dot - name) : strlen(name));
+}
+
+/* Appends the vectors of one file behind those that are there. */
+static kadr_status add_embedding(struct draw_model *model, const char *path, kadr_error *err) {
+    struct weights_embedding e;
+    const int64_t width[2] = {model->text[0].width, model->text[1].width};
+    kadr_status st = weights_embedding_read(model->mem, path, width, &e, err);
+    if (st) return st;
+    struct prompt_embedding *p = &model->embedding[model->embeddings++];
+    p->name = embedding_name(&model->arena, path);
+    p->vectors = (int32_t)e.count;
+    if (!p->name) st = err_nomem(err, path, strlen(path));
+    for (int i = 0; i < 2 && !st; i++) {
+        size_t old = (size_t)(model->extra_rows * width[i]), more = (size_t)(e.count * width[i]);
+        float *grown = arena_array(&model->arena, old + more, sizeof *grown);
+        p->first[i] = (int32_t)(model->text[i].vocab_size + model->extra_rows);
+        if (!e.vector[i])
+            st = err_set(err, KADR_EMODEL,
+                         "%s: no vectors for %s; expected an SDXL embedding with clip_l and clip_g",
+                         path, text_names[i]);
+        else if (!grown) st = err_nomem(err, path, (old + more) * sizeof *grown);
+        if (st) break;
+        if (old) memcpy(grown, model->extra[i], old * sizeof *grown);
+        memcpy(grown + old, e.vector[i], more * sizeof *grown);
+        model->extra[i] = grown;
+    }
+    model->extra_rows += e.count;
+    weights_embedding_free(&e);
+    return st;
+}
+
+static kadr_status read_embeddings(struct draw_model *model, const kadr_request *rq,
+                                   kadr_error *err) {
+    if (!rq->embedding.count) return KADR_OK;
+    model->embedding = arena_array(&model->arena, rq->embedding.count, sizeof *model->embedding);
+    if (!model->embedding) return err_nomem(err, "embeddings", rq->embedding.count);
+    kadr_status st = KADR_OK;
+    for (size_t i = 0; i < rq->embedding.count && !st; i++)
+        st = add_embedding(model, rq->embedding.item[i], err);
+    return st;
+}
+
 static kadr_status open_parts(struct draw_model *model, const struct log *log,
                               const kadr_request *rq, kadr_error *err) {
     const char *path = request_model_path(rq);
@@ -99,10 +146,15 @@ static kadr_status open_parts(struct draw_model *model, const struct log *log,
     }
     if (!st) st = read_configs(model, err);
     if (!st) st = check_fit(model, err);
+    if (!st) st = read_embeddings(model, rq, err);
     static const char *const names[2] = {"tokenizer", "tokenizer_2"};
-    for (int i = 0; i < 2 && !st; i++)
-        st = tokenizer_open(model->mem, weights_tokenizer_folder(model->weights, names[i]),
-                            &model->tokenizer[i], err);
+    for (int i = 0; i < 2 && !st; i++) {
+        const char *folder = weights_tokenizer_folder(model->weights, names[i]);
+        if (folder) st = tokenizer_open(model->mem, folder, &model->tokenizer[i], err);
+        else
+            st = tokenizer_open_shipped(model->mem, i ? TOKENIZER_SDXL_2 : TOKENIZER_SDXL_1,
+                                        &model->tokenizer[i], err);
+    }
     return st;
 }
 
@@ -111,6 +163,7 @@ kadr_status draw_model_open(struct mem *m, const struct log *log, const kadr_req
     struct draw_model *model = mem_alloc(m, sizeof *model);
     if (!model) return err_nomem(err, "model", sizeof *model);
     model->mem = m;
+    arena_init(&model->arena, m);
     model->key = key_of(m, rq);
     kadr_status st = model->key ? open_parts(model, log, rq, err) : err_nomem(err, "model", 64);
     if (st) {
@@ -125,6 +178,7 @@ void draw_model_close(struct draw_model *model) {
     if (!model) return;
     for (int i = 0; i < 2; i++) tokenizer_close(model->tokenizer[i]);
     weights_close(model->weights);
+    arena_free(&model->arena);
     mem_free(model->key);
     mem_free(model);
 }

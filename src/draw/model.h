@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "model/clip_text.h"
+#include "model/prompt.h"
 #include "model/tokenizer.h"
 #include "model/unet.h"
 #include "model/vae.h"
@@ -21,6 +22,11 @@ struct draw_model {
     struct unet_config unet;
     struct vae_config vae;
     struct noise_training training;
+    struct arena arena;                 /* owns what follows */
+    struct prompt_embedding *embedding; /* textual inversions, by the names that prompts use */
+    size_t embeddings;
+    int64_t extra_rows;   /* vectors of all of them: rows behind the encoders' tables */
+    float *extra[2];      /* [extra_rows, width of the encoder] */
     bool zeros_for_empty; /* an absent negative prompt is zeros (force_zeros_for_empty_prompt) */
 };
 

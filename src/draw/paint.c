@@ -10,6 +10,7 @@
 #include "weights/safetensors.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 struct canvas {
@@ -215,7 +216,7 @@ static kadr_status prepare(const struct canvas *c, kadr_error *err) {
     kadr_status st = text_embeds_make(&e, p->ctx->mem, p->model, p->text, err);
     if (!st) st = text_encode(&e, p->run, p->stages, p->model, p->text, err);
     if (!st && p->rq->save_embeds && p->index == 0)
-        st = text_embeds_save(&e, p->ctx->mem, p->rq->save_embeds, err);
+        st = text_embeds_save(&e, p->ctx->mem, p->model, p->rq->save_embeds, err);
     if (!st && p->init) st = encode_init(c, err);
     if (!st && p->mask) st = prepare_mask(c, err);
     if (!st) st = initial_noise(c, err);
@@ -271,30 +272,40 @@ size_t paint_bytes(const struct draw_model *model, const kadr_request *rq,
     return bytes;
 }
 
-static kadr_status unknown_name(const char *what, const char *name, const struct sample_name *names,
-                                kadr_error *err) {
-    char list[512] = "";
-    for (size_t used = 0; names->name && used < sizeof list - 64; names++) {
-        size_t n = strlen(names->name);
-        memcpy(list + used, names->name, n);
-        memcpy(list + used + n, names[1].name ? ", " : "", 3);
-        used += n + 2;
+/* "a, b, c" of the samplers (schedules: false) or the schedules. */
+static void list_names(bool schedules, char *list, size_t size) {
+    struct sample_name n;
+    size_t used = 0;
+    list[0] = 0;
+    for (size_t i = 0; used < size; i++) {
+        if (schedules) n = sampler_schedule_names()[i];
+        else if (!sampler_at(i, &n)) break;
+        if (!n.name) break;
+        used += (size_t)snprintf(list + used, size - used, "%s%s", i ? ", " : "", n.name);
     }
-    return err_set(err, KADR_EUSAGE, "unknown %s \"%s\"; there are: %s", what, name, list);
 }
 
-static bool known(const char *name, const struct sample_name *names) {
-    for (; names->name; names++)
-        if (strcmp(names->name, name) == 0) return true;
-    return false;
+static bool known(const char *name, bool schedules) {
+    struct sample_name n;
+    for (size_t i = 0;; i++) {
+        if (schedules) n = sampler_schedule_names()[i];
+        else if (!sampler_at(i, &n)) return false;
+        if (!n.name) return false;
+        if (strcmp(name, n.name) == 0) return true;
+    }
 }
 
-kadr_status paint_check_sampler(const struct draw_model *model, const kadr_request *rq,
-                                kadr_error *err) {
-    if (!known(rq->sampler, sampler_names()))
-        return unknown_name("sampler", rq->sampler, sampler_names(), err);
-    if (!known(rq->schedule, sampler_schedule_names()))
-        return unknown_name("schedule", rq->schedule, sampler_schedule_names(), err);
-    (void)model;
+kadr_status paint_check_sampler(const kadr_request *rq, kadr_error *err) {
+    char list[512];
+    if (!known(rq->sampler, false)) {
+        list_names(false, list, sizeof list);
+        return err_set(err, KADR_EUSAGE, "unknown sampler \"%s\"; there are: %s", rq->sampler,
+                       list);
+    }
+    if (!known(rq->schedule, true)) {
+        list_names(true, list, sizeof list);
+        return err_set(err, KADR_EUSAGE, "unknown schedule \"%s\"; there are: %s", rq->schedule,
+                       list);
+    }
     return KADR_OK;
 }

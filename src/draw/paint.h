@@ -38,7 +38,6 @@ size_t paint_bytes(const struct draw_model *model, const kadr_request *rq,
                    const struct text_request *text);
 
 /* KADR_EUSAGE when the request names an unknown sampler or schedule: says which there are. */
-kadr_status paint_check_sampler(const struct draw_model *model, const kadr_request *rq,
-                                kadr_error *err);
+kadr_status paint_check_sampler(const kadr_request *rq, kadr_error *err);
 
 #endif

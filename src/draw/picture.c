@@ -33,9 +33,9 @@ static kadr_status settings_json(const struct paint *p, const struct picture_fac
 }
 
 /* ---- Settings as A1111 writes them */
-static const char *a1111_sampler(const char *name) {
-    for (const struct sample_name *n = sampler_names(); n->name; n++)
-        if (strcmp(n->name, name) == 0) return n->a1111 ? n->a1111 : n->name;
+static const char *a1111_sampler(const char *name, struct sample_name *n) {
+    for (size_t i = 0; sampler_at(i, n); i++)
+        if (strcmp(n->name, name) == 0) return n->a1111;
     return name;
 }
 
@@ -47,7 +47,8 @@ static kadr_status parameters_text(const struct paint *p, char **out, kadr_error
     size_t n = 0;
 #define PUT(k, ...) list[n++] = (struct image_text){k, arena_printf(&a, __VA_ARGS__)}
     PUT("Steps", "%d", (int)rq->steps);
-    PUT("Sampler", "%s", a1111_sampler(rq->sampler));
+    struct sample_name name;
+    PUT("Sampler", "%s", a1111_sampler(rq->sampler, &name));
     PUT("Schedule type", "%s", rq->schedule);
     PUT("CFG scale", "%g", rq->guidance);
     PUT("Seed", "%llu", (unsigned long long)p->seed);

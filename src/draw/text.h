@@ -36,6 +36,10 @@ kadr_status text_embeds_make(struct text_embeds *e, struct mem *m, const struct 
 void text_embeds_free(struct text_embeds *e); /* idempotent */
 size_t text_embeds_bytes(const struct draw_model *model, const struct text_request *text);
 
+/* Writes prompt_embeds, pooled and, with guidance, negative_prompt_embeds and negative_pooled. */
+kadr_status text_embeds_save(const struct text_embeds *e, struct mem *m,
+                             const struct draw_model *model, const char *path, kadr_error *err);
+
 /* Runs both encoders. */
 kadr_status text_encode(struct text_embeds *e, struct run *run, const struct stages *stages,
                         const struct draw_model *model, const struct text_request *text,

@@ -47,7 +47,7 @@ struct sampler_config {
     struct noise_training training;
     int steps;
     double strength; /* 1: from noise; less: img2img starts later (diffusers' get_timesteps) */
-    double eta;      /* DDIM, TCD: gamma */
+    double eta;      /* DDIM's, TCD's gamma; negative: the sampler's own */
     size_t count;    /* floats in the latents */
     struct noise_source noise;
 };
@@ -86,12 +86,14 @@ const float *sampler_denoised(const struct sampler *s);
 void sampler_noise_to_level(const struct sampler *s, const float *clean, const float *noise,
                             float *to);
 
-/* Names for help, config check and the APIs; NULL-terminated. Each name has a line of description.
- */
+/* Names for help, config check and the APIs. */
 struct sample_name {
-    const char *name, *about;
+    const char *name, *a1111; /* what A1111 calls it, "" when it has no such */
+    const char *about;        /* one line */
 };
-const struct sample_name *sampler_names(void);
+/* The index-th sampler, in *out, which is also returned; NULL after the last. */
+const struct sample_name *sampler_at(size_t index, struct sample_name *out);
+/* Ends with a NULL name. */
 const struct sample_name *sampler_schedule_names(void);
 
 #endif
