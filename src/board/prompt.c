@@ -113,6 +113,11 @@ static void add_shot(struct buf *b, const char *shot) {
     buf_puts(b, said ? " of " : " shot of ");
 }
 
+/* Whether a sentence begins with an article, which is written small behind "shot of". */
+static bool begins_with_article(const char *text) {
+    return !strncmp(text, "A ", 2) || !strncmp(text, "An ", 3) || !strncmp(text, "The ", 4);
+}
+
 void script_write_prompt(struct script *s, struct board_panel *p) {
     struct buf b;
     struct heading h = {0};
@@ -120,6 +125,8 @@ void script_write_prompt(struct script *s, struct board_panel *p) {
     if (p->shot) add_shot(&b, p->shot);
     size_t start = b.size;
     add_one_line(&b, p->action);
+    if (start && b.size > start && begins_with_article(b.data + start))
+        b.data[start] = (char)(b.data[start] - 'A' + 'a');
     for (size_t i = 0; !*p->action && i < p->speech_count; i++) {
         const char *who = p->speeches[i].character;
         if (!who || (i && p->speeches[0].character && !strcmp(who, p->speeches[0].character)))

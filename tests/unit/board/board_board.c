@@ -191,6 +191,22 @@ static void russian_headings_and_names(void **state) {
     board_free(&b);
 }
 
+static void examples_are_six_panels(void **state) {
+    static const char *const files[] = {"harbour.txt", "harbour.fountain"};
+    struct world *w = *state;
+    for (int i = 0; i < 2; i++) {
+        struct board b;
+        char path[512];
+        snprintf(path, sizeof path, "%s/../../examples/%s", getenv("KADR_TEST_DATA"), files[i]);
+        if (board_read(&b, w->mem, path, &w->err)) fail_msg("%s", w->err.message);
+        assert_int_equal(b.count, 6);
+        for (size_t k = 0; k < 6; k++)
+            assert_non_null(strstr(b.panels[k].prompt, "blue fox with a red scarf"));
+        assert_string_equal(board_override_of(&b.panels[4], "seed"), "7");
+        board_free(&b);
+    }
+}
+
 /* ---- Notes ---------------------------------------------------------------------------------- */
 static void notes_set_fields(void **state) {
     struct world *w = *state;
@@ -202,7 +218,7 @@ static void notes_set_fields(void **state) {
           "A bear.\n\n[[why: a bear?]]\n\n[[check the coat]]\n[[steps: 5]]\nA cat.");
     assert_int_equal(b.count, 4);
     const struct board_panel *p = b.panels;
-    assert_string_equal(p[0].prompt, "wide shot of A fox.");
+    assert_string_equal(p[0].prompt, "wide shot of a fox.");
     assert_string_equal(p[0].shot, "wide");
     assert_string_equal(p[0].cast, "ANNA@left");
     assert_true(p[0].duration > 2.49 && p[0].duration < 2.51);
@@ -378,6 +394,7 @@ int main(void) {
         TEST(fountain_is_told_by_name_or_content),
         TEST(scenes_and_speeches_make_panels),
         TEST(russian_headings_and_names),
+        TEST(examples_are_six_panels),
         TEST(notes_set_fields),
         TEST(notes_stay_in_their_scene),
         TEST(errors_name_their_place),
