@@ -25,12 +25,21 @@ static float from_bits(uint32_t u) {
     return f;
 }
 
+static uint32_t to_bits(float f) {
+    uint32_t u;
+    memcpy(&u, &f, sizeof u);
+    return u;
+}
+
+/* By selection and without branches, so that loops over it become vector code; no f32 subnormals on
+ * the way, so that it is right where those are flushed to zero. */
 static float from_f16(uint16_t h) {
+    const uint32_t bias = 112u << 23; /* 127 - 15 */
     uint32_t sign = (uint32_t)(h & 0x8000) << 16, body = h & 0x7FFFu;
-    if (body >= 0x7C00) return from_bits(sign | 0x7F800000u | (body & 0x3FF) << 13);
-    /* 2^112 moves the exponent's bias from 15 to 127 and makes subnormals right by itself. */
-    float f = from_bits(body << 13) * from_bits(0x77800000u);
-    return sign ? -f : f;
+    uint32_t normal = (body << 13) + bias;
+    uint32_t small = to_bits(from_bits(normal + (1u << 23)) - from_bits(bias + (1u << 23)));
+    uint32_t u = body >= 0x7C00 ? normal + bias : body < 0x400 ? small : normal;
+    return from_bits(u | sign);
 }
 
 /* E4M3 has no infinities and one NaN; every value is exact in f16. */

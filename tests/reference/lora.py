@@ -95,13 +95,19 @@ def kohya(shapes, layers, original):
 
 
 def old_diffusers(shapes, layers):
-    """The first form: attention processors, without alpha."""
+    """The first forms, without alpha: attention processors, lora_linear_layer."""
     out = {}
     for layer in layers:
+        if ".attn" in layer:
+            head, tail = layer.rsplit(".attn", 1)
+            number, part = tail.split(".", 1)
+            key = f"{head}.attn{number}.processor.{part.removesuffix('.0')}_lora"
+        elif layer.startswith("text_encoder."):
+            part = {"q_proj": "to_q", "k_proj": "to_k", "v_proj": "to_v", "out_proj": "to_out"}[layer.rsplit(".", 1)[1]]
+            key = f"{layer.rsplit('.', 1)[0]}.{part}_lora"
+        else:
+            key = f"{layer}.lora_linear_layer"
         down, up = low_rank(shapes[layer + ".weight"], 4)
-        head, tail = layer.rsplit(".attn", 1)
-        number, part = tail.split(".", 1)
-        key = f"{head}.attn{number}.processor.{part.removesuffix('.0')}_lora"
         out |= {key + ".down.weight": down, key + ".up.weight": up}
     return out
 
@@ -174,10 +180,10 @@ def main(out):
     _, models = build()
     shapes = base_shapes(models)
     layers = pick(shapes)
-    attention = [k for k in layers if ".attn" in k and k.rsplit(".", 1)[-1] in ("to_q", "to_k", "to_v", "0") and ".attn" in k]
+    attention = [k for k in layers if ".attn" in k or ".self_attn." in k]
     files = {
         "kohya": (kohya(shapes, layers, False), None),
-        "original": (kohya(shapes, [k for k in layers if ".norm" not in k], True), None),
+        "original": (kohya(shapes, layers, True), None),
         "processors": (old_diffusers(shapes, attention), None),
     }
     with tempfile.TemporaryDirectory() as tmp:

@@ -2,6 +2,7 @@
  * numbers that it means, and what breaks the format is refused with file, tensor and reason. The
  * files that a model can be broken in are in weights_hostile.c. */
 #include "fixture.h"
+#include "weights/set.h"
 
 #include <math.h>
 
@@ -121,6 +122,24 @@ static void test_stored_halves(void **state) {
     assert_memory_equal(in, out, sizeof in);
 }
 
+/* All f16 as f32, by their definition; infinities stay, NaN stays NaN. */
+static void test_halves_to_f32(void **state) {
+    (void)state;
+    static uint16_t in[65536];
+    static float out[65536];
+    for (int i = 0; i < 65536; i++) in[i] = (uint16_t)i;
+    element_convert(SAFETENSORS_F16, in, DTYPE_F32, out, 65536);
+    for (int i = 0; i < 65536; i++) {
+        int e = i >> 10 & 31, m = i & 1023;
+        double want = e == 31 ? (double)INFINITY
+                      : e     ? ldexp(1 + m / 1024.0, e - 15)
+                              : ldexp(m, -24);
+        if (i & 0x8000) want = -want;
+        if (e == 31 && m) assert_true(isnan(out[i]));
+        else assert_true((double)out[i] == want && !signbit(out[i]) == !signbit(want));
+    }
+}
+
 /* Textual inversion in its forms, as f32; f16 by its definition. */
 static void test_embedding(void **state) {
     struct fixture *f = *state;
@@ -194,6 +213,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_float8, fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(test_float64, fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(test_stored_halves, fixture_open, fixture_close),
+        cmocka_unit_test(test_halves_to_f32),
         cmocka_unit_test_setup_teardown(test_embedding, fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(test_embedding_refused, fixture_open, fixture_close),
     };
