@@ -239,6 +239,27 @@ static void limits_hold(void **state) {
     mem_free(png);
 }
 
+/* A progressive picture whose last scan is repeated: each costs a pass over the whole picture. */
+static void endless_scans_are_refused(void **state) {
+    struct world *w = *state;
+    size_t size, scan;
+    char *jpeg = test_data(w, "progressive.jpg", &size);
+    for (scan = size - 2; memcmp(jpeg + scan, "\xFF\xDA", 2) != 0;) scan--;
+    size_t length = size - 2 - scan;
+    static const int times[] = {50, 500};
+    for (int i = 0; i < 2; i++) {
+        struct buf b;
+        buf_init(&b, w->mem);
+        buf_add(&b, jpeg, size - 2);
+        for (int k = 0; k < times[i]; k++) buf_add(&b, jpeg + scan, length);
+        buf_add(&b, "\xFF\xD9", 2);
+        assert_int_equal(decode(w, b.data, b.size), i ? KADR_EIO : KADR_OK);
+        if (i) assert_non_null(strstr(w->err.message, "more than 200 scans"));
+        buf_free(&b);
+    }
+    mem_free(jpeg);
+}
+
 /* Bytes turned over one after the other: any answer is right but a crash, a leak or a picture of
  * another size than its own header tells. */
 static void damaged_files_do_no_harm(void **state) {
@@ -303,6 +324,7 @@ int main(void) {
         TEST(wrong_checksums_are_refused),
         TEST(what_is_no_picture_is_refused),
         TEST(limits_hold),
+        TEST(endless_scans_are_refused),
         TEST(damaged_files_do_no_harm),
         TEST(every_allocation_may_fail),
     };
