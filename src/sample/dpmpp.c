@@ -1,5 +1,5 @@
 /* dpmpp.c: DPM-Solver++(2M) and its SDE form (arXiv 2211.01095): multistep, midpoint, first order
- * at the first step and at the last, where the noise level is 0. */
+ * at the first step, at the last of fewer than 15, and wherever the noise ends at 0. */
 #include "sample/sampler.h"
 
 #include <math.h>
@@ -20,7 +20,8 @@ static void advance(struct sampler *s, bool sde) {
     double h = lambda(to) - lambda(from);
     double shrink = sde ? exp(-h) : 1, gain = sde ? 1 - exp(-2 * h) : 1 - exp(-h);
     float of_x = (float)(b_to / b_from * shrink), of_m = (float)(a_to * gain), of_d = 0;
-    if (s->given > 0 && !sampler_last(s)) {
+    bool lower = sampler_last(s) && (s->schedule.steps < 15 || to == 0);
+    if (s->given > 0 && !lower) {
         double r = (lambda(from) - lambda(sampler_sigma(s, -1))) / h;
         of_d = (float)(0.5 * a_to * gain / r);
     }
@@ -50,7 +51,7 @@ const struct sampler_kind sampler_dpmpp_2m = {
     .a1111 = "DPM++ 2M",
     .about = "second order from the step before; good in few steps",
     .space = SPACE_VARIANCE,
-    .timing = TIMING_MULTISTEP,
+    .timing = TIMING_DPM,
     .evaluations = 1,
     .history = 1,
     .advance = dpmpp_2m};
@@ -59,7 +60,7 @@ const struct sampler_kind sampler_dpmpp_2m_sde = {.name = "dpmpp_2m_sde",
                                                   .a1111 = "DPM++ 2M SDE",
                                                   .about = "the same with fresh noise at each step",
                                                   .space = SPACE_VARIANCE,
-                                                  .timing = TIMING_MULTISTEP,
+                                                  .timing = TIMING_DPM,
                                                   .evaluations = 1,
                                                   .history = 1,
                                                   .noisy = true,

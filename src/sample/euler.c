@@ -35,7 +35,7 @@ const struct sampler_kind sampler_euler_a = {.name = "euler_a",
                                              .a1111 = "Euler a",
                                              .about = "adds fresh noise at each step",
                                              .space = SPACE_SIGMA,
-                                             .timing = TIMING_EULER,
+                                             .timing = TIMING_HEUN,
                                              .evaluations = 1,
                                              .noisy = true,
                                              .advance = euler_a};

@@ -29,7 +29,7 @@ const struct sampler_kind sampler_heun = {.name = "heun",
                                           .a1111 = "Heun",
                                           .about = "second order: two evaluations a step",
                                           .space = SPACE_SIGMA,
-                                          .timing = TIMING_EULER,
+                                          .timing = TIMING_HEUN,
                                           .evaluations = 2,
                                           .history = 2,
                                           .advance = heun};

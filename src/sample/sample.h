@@ -26,7 +26,10 @@ struct noise_training {
     enum prediction prediction;
     bool zero_terminal_snr; /* rescale_betas_zero_snr */
     int steps_offset;
-    int spacing; /* the model's default: leading, trailing, linspace */
+    int spacing;          /* the model's default: leading, trailing, linspace */
+    int shape;            /* the same: none, karras, exponential, beta */
+    bool final_sigma_min; /* final_sigmas_type: the last step stops at the first training level */
+    bool ends_at_first_alpha; /* set_alpha_to_one is false: DDIM does so too */
 };
 
 /* Fills from a scheduler_config.json (`config` may be NULL: SDXL's defaults). */

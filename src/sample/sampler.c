@@ -87,11 +87,23 @@ void sampler_start(struct sampler *s, const float *noise) {
     for (size_t i = 0; i < s->count; i++) s->x[i] = noise[i] * by;
 }
 
+/* Parts of signal and noise, squares adding to 1; pure noise has an infinite sigma. */
+struct level {
+    double signal, noise;
+};
+
+static struct level level_of(double sigma) {
+    if (isinf(sigma)) return (struct level){0, 1};
+    double a = 1 / sqrt(sigma * sigma + 1);
+    return (struct level){a, a * sigma};
+}
+
 /* Clean latents and noise at a level, in the sampler's space. */
 static void mix(const struct sampler *s, double sigma, const float *clean, const float *noise,
                 float *to) {
-    double a = s->kind->space == SPACE_SIGMA ? 1 : 1 / sqrt(sigma * sigma + 1);
-    float fa = (float)a, fb = (float)(a * sigma);
+    struct level v = level_of(sigma);
+    bool plain = s->kind->space == SPACE_SIGMA;
+    float fa = plain ? 1 : (float)v.signal, fb = (float)(plain ? sigma : v.noise);
     for (size_t i = 0; i < s->count; i++) to[i] = fa * clean[i] + fb * noise[i];
 }
 
@@ -130,19 +142,20 @@ bool sampler_next(struct sampler *s, struct sampler_eval *e) {
 
 /* What the model takes the clean latents to be. */
 static void predict(struct sampler *s, const float *out) {
-    double sigma = sampler_sigma(s, s->phase), a = 1 / sqrt(sigma * sigma + 1);
+    double sigma = sampler_sigma(s, s->phase);
+    struct level v = level_of(sigma);
     bool plain = s->kind->space == SPACE_SIGMA;
     double of_x, of_out;
     switch (s->config.training.prediction) {
     case PREDICTION_V:
-        of_x = plain ? a * a : a;
-        of_out = -sigma * a;
+        of_x = plain ? v.signal * v.signal : v.signal;
+        of_out = -v.noise;
         break;
     case PREDICTION_SAMPLE:
         of_x = 0;
         of_out = 1;
         break;
-    default: of_x = plain ? 1 : 1 / a; of_out = -sigma;
+    default: of_x = plain ? 1 : 1 / v.signal; of_out = -sigma;
     }
     for (size_t i = 0; i < s->count; i++)
         s->denoised[i] = (float)(of_x * s->x[i] + of_out * out[i]);

@@ -85,7 +85,7 @@ const struct sampler_kind sampler_unipc = {.name = "unipc",
                                            .a1111 = "UniPC",
                                            .about = "predictor and corrector of second order",
                                            .space = SPACE_VARIANCE,
-                                           .timing = TIMING_MULTISTEP,
+                                           .timing = TIMING_UNIPC,
                                            .evaluations = 1,
                                            .history = 3,
                                            .advance = unipc};
