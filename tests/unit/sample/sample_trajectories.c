@@ -54,29 +54,37 @@ static void model(const struct sampler_eval *e, float *out) {
         out[i] = 0.6f * e->input[i] + 0.4f * sinf(0.01f * e->timestep + 0.37f * (float)i);
 }
 
-/* The name of a case is sampler/schedule/spacing/prediction/steps/strength. */
+/* The name of a case is sampler/schedule/spacing/prediction/steps/strength, then it may be / and
+ * JSON: further settings, as a scheduler_config.json has them, and eta. */
 static void parse(char *name, struct sampler_config *c) {
     char *part[6], *at = name;
     for (int i = 0; i < 6; i++) {
+        assert_non_null(at);
         part[i] = at;
         at = strchr(at, '/');
         if (at) *at++ = 0;
     }
     assert_int_equal(noise_training_read(NULL, &c->training, NULL), KADR_OK);
     json_t *json = json_pack("{s:s,s:s}", "timestep_spacing", part[2], "prediction_type", part[3]);
+    c->eta = -1;
+    if (at) {
+        json_t *more = json_loads(at, 0, NULL);
+        assert_int_equal(json_object_update(json, more), 0);
+        json_decref(more);
+        assert_int_equal(json_get_real(json, "case", "eta", &c->eta, NULL), KADR_OK);
+    }
     assert_int_equal(noise_training_read(json, &c->training, NULL), KADR_OK);
     json_decref(json);
     c->sampler = part[0];
     c->schedule = part[1];
     c->steps = (int)strtol(part[4], NULL, 10);
     c->strength = strtod(part[5], NULL);
-    c->eta = -1;
     c->count = COUNT;
     c->noise.normals = normals;
 }
 
 static double run_case(const struct safetensors_tensor *t) {
-    char name[128], times_name[140];
+    char name[256], times_name[264];
     snprintf(name, sizeof name, "%s", t->name);
     snprintf(times_name, sizeof times_name, "times/%s", t->name);
     struct sampler_config c = {0};
@@ -132,7 +140,7 @@ static void trajectories(void **unused) {
         cases++;
     }
     print_message("    %d trajectories, worst error %.1e\n", cases, worst);
-    assert_true(cases >= 150);
+    assert_true(cases >= 290);
 }
 
 /* Noise that is asked for again is the same, and every sampler of the registry has a golden. */
@@ -158,6 +166,19 @@ static void bad_requests(void **unused) {
     kadr_error err;
     noise_training_read(NULL, &c.training, NULL);
     assert_int_equal(sampler_open(&s, m, &c, &err), KADR_EUSAGE);
+    const char *const pairs[][2] = {
+        {"euler", "nonsense"}, {"ddim", "karras"}, {"ddim", "sgm_uniform"}, {"lcm", "trailing"}};
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        c.sampler = pairs[i][0];
+        c.schedule = pairs[i][1];
+        assert_int_equal(sampler_open(&s, m, &c, &err), KADR_EUSAGE);
+        assert_non_null(strstr(err.message, pairs[i][1]));
+    }
+    c.schedule = "model";
+    c.training.zero_terminal_snr = true;
+    c.sampler = "ddim";
+    assert_int_equal(sampler_open(&s, m, &c, &err), KADR_EMODEL);
+    c.training.zero_terminal_snr = false;
     c.sampler = "lcm";
     c.steps = 51;
     assert_int_equal(sampler_open(&s, m, &c, &err), KADR_EUSAGE);
