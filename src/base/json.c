@@ -30,7 +30,9 @@ kadr_status json_parse(const char *text, size_t size, const char *name, kadr_sta
     json_error_t e;
     json_t *json = json_loadb(text, size, JSON_REJECT_DUPLICATES, &e);
     if (!json) {
-        if (json_error_code(&e) == json_error_out_of_memory) return err_nomem(err, name, size);
+        /* Jansson does not always say that it had no memory; then it says nothing. */
+        if (json_error_code(&e) == json_error_out_of_memory || !e.text[0])
+            return err_nomem(err, name, size);
         return err_set(err, bad, "%s:%d:%d: not valid JSON: %s", name, e.line, e.column, e.text);
     }
     *out = json;

@@ -20,13 +20,10 @@ static void write_log(void *user, enum log_level level, const char *line) {
     ctx->config.log(ctx->config.user, (kadr_log_level)level, line);
 }
 
-kadr_status kadr_open(const kadr_config *config, kadr_context **out, kadr_error *err) {
-    struct mem *m = mem_open(config ? (size_t)config->memory : 0);
-    kadr_context *ctx = m ? mem_alloc(m, sizeof *ctx) : NULL;
-    if (!ctx) {
-        if (m) mem_close(m);
-        return err_nomem(err, "context", sizeof *ctx);
-    }
+kadr_status context_open(struct mem *m, const kadr_config *config, kadr_context **out,
+                         kadr_error *err) {
+    kadr_context *ctx = mem_alloc(m, sizeof *ctx);
+    if (!ctx) return err_nomem(err, "context", sizeof *ctx);
     ctx->mem = m;
     if (config) ctx->config = *config;
     ctx->log = (struct log){.level = (enum log_level)ctx->config.log_level,
@@ -35,24 +32,32 @@ kadr_status kadr_open(const kadr_config *config, kadr_context **out, kadr_error 
     ctx->backend = &backend_cpu;
     int threads = ctx->config.threads > 0 ? ctx->config.threads : cpu_count();
     kadr_status st = pool_open(&ctx->pool, m, threads, err);
-    if (st) goto fail;
     const struct backend_config bc = {.mem = m, .pool = ctx->pool, .cpu_flags = cpu_flags()};
-    st = ctx->backend->open(&bc, &ctx->state, err);
-    if (st) goto fail;
-    *out = ctx;
-    return KADR_OK;
-fail:
-    kadr_close(ctx);
+    if (!st) st = ctx->backend->open(&bc, &ctx->state, err);
+    if (st) context_close(ctx);
+    else *out = ctx;
+    return st;
+}
+
+void context_close(kadr_context *ctx) {
+    draw_model_close(ctx->model);
+    ctx->backend->close(ctx->state);
+    pool_close(ctx->pool);
+    mem_free(ctx);
+}
+
+kadr_status kadr_open(const kadr_config *config, kadr_context **out, kadr_error *err) {
+    struct mem *m = mem_open(config ? (size_t)config->memory : 0);
+    if (!m) return err_nomem(err, "context", sizeof **out);
+    kadr_status st = context_open(m, config, out, err);
+    if (st) mem_close(m);
     return st;
 }
 
 void kadr_close(kadr_context *ctx) {
     if (!ctx) return;
     struct mem *m = ctx->mem;
-    draw_model_close(ctx->model);
-    ctx->backend->close(ctx->state);
-    pool_close(ctx->pool);
-    mem_free(ctx);
+    context_close(ctx);
     mem_close(m);
 }
 

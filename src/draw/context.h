@@ -19,6 +19,11 @@ struct kadr_context {
     volatile sig_atomic_t interrupted;
 };
 
+/* kadr_open and kadr_close over a ledger of the caller's. */
+kadr_status context_open(struct mem *m, const kadr_config *config, kadr_context **out,
+                         kadr_error *err);
+void context_close(kadr_context *ctx);
+
 /* Most bytes that this process may take, and why ("--memory", "70 % of what is free"). 0: unknown.
  */
 uint64_t context_budget(const kadr_context *ctx, const char **why);
