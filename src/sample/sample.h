@@ -35,9 +35,8 @@ struct noise_training {
 /* Fills from a scheduler_config.json (`config` may be NULL: SDXL's defaults). */
 kadr_status noise_training_read(const json_t *config, struct noise_training *out, kadr_error *err);
 
-/* Gives `count` standard normals for (stream, index): stream 0 is the initial noise, stream 1 + k
- * the k-th noise of an ancestral or SDE sampler. Must give the same numbers each time it is asked.
- */
+/* Gives `count` standard normals: the index-th noise, from 0, that an ancestral or SDE sampler asks
+ * for after its initial noise. Must give the same numbers each time it is asked. */
 struct noise_source {
     void (*normals)(void *user, uint32_t index, float *to, size_t count);
     void *user;
@@ -72,7 +71,7 @@ struct sampler_eval {
     const float *input; /* latents as the model wants them (already scaled) */
     float timestep;
     float sigma;     /* noise level of the unscaled latents (sigma of x = x0 + sigma n, or its
-                        equivalent) */
+                        equivalent); infinite where they are pure noise */
     int step, steps; /* which step this evaluation belongs to, of how many */
     int evaluation, evaluations; /* counting each evaluation (Heun wants two a step) */
 };
