@@ -6,19 +6,20 @@
 #include <stddef.h>
 
 enum cpu_flag {
-    CPU_AVX2 = 1 << 0,       /* AVX2 + FMA + F16C, with OS support */
-    CPU_AVX512 = 1 << 1,     /* AVX-512 F, BW, VL, DQ */
+    CPU_AVX2 = 1 << 0,   /* AVX2 + FMA + F16C, with OS support */
+    CPU_AVX512 = 1 << 1, /* AVX-512 F, BW, VL, DQ */
     CPU_AVX512_BF16 = 1 << 2,
     CPU_AVX512_VNNI = 1 << 3,
     CPU_NEON = 1 << 4,
-    CPU_NEON_FP16 = 1 << 5,  /* FEAT_FP16 */
-    CPU_NEON_DOT = 1 << 6,   /* FEAT_DotProd */
-    CPU_NEON_BF16 = 1 << 7,  /* FEAT_BF16 */
-    CPU_NEON_I8MM = 1 << 8,  /* FEAT_I8MM */
+    CPU_NEON_FP16 = 1 << 5, /* FEAT_FP16 */
+    CPU_NEON_DOT = 1 << 6,  /* FEAT_DotProd */
+    CPU_NEON_BF16 = 1 << 7, /* FEAT_BF16 */
+    CPU_NEON_I8MM = 1 << 8, /* FEAT_I8MM */
 };
 
 unsigned cpu_flags(void);
-int cpu_count(void); /* processors that this process may use (affinity and cgroup quota counted), >= 1 */
+int cpu_count(
+    void); /* processors that this process may use (affinity and cgroup quota counted), >= 1 */
 
 struct cpu_caches {
     size_t l1d, l2, l3; /* bytes of one instance; sensible guesses where the system does not tell */

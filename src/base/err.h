@@ -1,7 +1,8 @@
 /* err.h: errors. A fallible function returns kadr_status and fills the caller's kadr_error:
  *
  *     if (size > limit)
- *         return err_set(err, KADR_EMODEL, "%s: header of %zu bytes, expected at most %zu", path, size, limit);
+ *         return err_set(err, KADR_EMODEL, "%s: header of %zu bytes, expected at most %zu", path,
+ * size, limit);
  *
  * The message names the file, the place in it and what was expected; it has no newline and no
  * trailing full stop. Text that came from outside is made printable by err_set (control bytes and

@@ -13,33 +13,40 @@ struct file {
     char *path;    /* owned */
 };
 
-/* Regular files only. Missing or unreadable: `missing` is the status (KADR_EMODEL for parts of a model, KADR_EIO else). */
-kadr_status file_open(struct file *f, struct mem *m, const char *path, kadr_status missing, kadr_error *err);
+/* Regular files only. Missing or unreadable: `missing` is the status (KADR_EMODEL for parts of a
+ * model, KADR_EIO else). */
+kadr_status file_open(struct file *f, struct mem *m, const char *path, kadr_status missing,
+                      kadr_error *err);
 void file_close(struct file *f); /* idempotent */
 
-/* Exactly `size` bytes at `offset`; retries short reads; an early end is KADR_EIO with the place. Thread-safe. */
-kadr_status file_read_at(const struct file *f, uint64_t offset, void *to, size_t size, kadr_error *err);
+/* Exactly `size` bytes at `offset`; retries short reads; an early end is KADR_EIO with the place.
+ * Thread-safe. */
+kadr_status file_read_at(const struct file *f, uint64_t offset, void *to, size_t size,
+                         kadr_error *err);
 
 /* The whole file, NUL-terminated (not counted), from `m`; refused when larger than `most`. */
 kadr_status file_read_all(struct mem *m, const char *path, size_t most, kadr_status missing,
                           char **data, size_t *size, kadr_error *err);
 
 /* Writes path.PID.part, fsync, rename, fsync of the folder. On failure nothing is left behind. */
-kadr_status file_write_atomic(struct mem *m, const char *path, const void *data, size_t size, kadr_error *err);
+kadr_status file_write_atomic(struct mem *m, const char *path, const void *data, size_t size,
+                              kadr_error *err);
 
 /* The same for data that comes in pieces: begin, add..., then commit or abort. */
 struct file_writer {
     int fd;
     char *path, *part;
 };
-kadr_status file_writer_begin(struct file_writer *w, struct mem *m, const char *path, kadr_error *err);
+kadr_status file_writer_begin(struct file_writer *w, struct mem *m, const char *path,
+                              kadr_error *err);
 kadr_status file_writer_add(struct file_writer *w, const void *data, size_t size, kadr_error *err);
 kadr_status file_writer_commit(struct file_writer *w, kadr_error *err);
 void file_writer_abort(struct file_writer *w); /* idempotent; harmless after commit */
 
-bool file_exists(const char *path);    /* regular file */
+bool file_exists(const char *path); /* regular file */
 bool file_is_folder(const char *path);
-kadr_status file_make_folders(const char *path, kadr_error *err); /* like mkdir -p, mode 0777 & ~umask */
+kadr_status file_make_folders(const char *path,
+                              kadr_error *err); /* like mkdir -p, mode 0777 & ~umask */
 
 /* "a/b" from "a" and "b"; `b` alone when it is absolute. NULL when memory is refused. */
 char *file_join(struct arena *a, const char *folder, const char *name);
@@ -47,6 +54,7 @@ const char *file_name(const char *path);      /* after the last slash */
 const char *file_extension(const char *path); /* after the last dot of the name, "" if none */
 
 /* Names in a folder without "." and "..", sorted bytewise. */
-kadr_status file_list(struct arena *a, const char *folder, char ***names, size_t *count, kadr_error *err);
+kadr_status file_list(struct arena *a, const char *folder, char ***names, size_t *count,
+                      kadr_error *err);
 
 #endif

@@ -29,6 +29,8 @@ kadr_status json_parse(const char *text, size_t size, const char *name, kadr_sta
         return err_set(err, bad, "%s: JSON nested deeper than %d", name, DEPTH);
     json_error_t e;
     json_t *json = json_loadb(text, size, JSON_REJECT_DUPLICATES, &e);
+    if (!json && json_error_code(&e) == json_error_numeric_overflow) /* reals hold more */
+        json = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &e);
     if (!json) {
         /* Jansson does not always say that it had no memory; then it says nothing. */
         if (json_error_code(&e) == json_error_out_of_memory || !e.text[0])

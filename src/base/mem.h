@@ -33,7 +33,8 @@ void *mem_alloc(struct mem *m, size_t size);
 /* As mem_alloc for count * size, NULL too when the product overflows. */
 void *mem_array(struct mem *m, size_t count, size_t size);
 
-/* Grows or shrinks; NULL (and `p` unharmed) when refused. `p` may be NULL. New bytes are not zeroed. */
+/* Grows or shrinks; NULL (and `p` unharmed) when refused. `p` may be NULL. New bytes are not
+ * zeroed. */
 void *mem_resize(struct mem *m, void *p, size_t size);
 
 /* `p` may be NULL. */
@@ -42,12 +43,13 @@ void mem_free(void *p);
 /* Copy of a string; NULL when refused. */
 char *mem_strdup(struct mem *m, const char *text);
 
-/* Page-aligned zeroed memory straight from the system, for arenas; booked at full size. NULL when refused.
- * mem_unmap must be given the same size. */
+/* Page-aligned zeroed memory straight from the system, for arenas; booked at full size. NULL when
+ * refused. mem_unmap must be given the same size. */
 void *mem_map(struct mem *m, size_t size);
 void mem_unmap(struct mem *m, void *p, size_t size);
 
-/* Gives the pages wholly inside [p, p + size) of a map back to the system; they read as zero afterwards. Stays booked. */
+/* Gives the pages wholly inside [p, p + size) of a map back to the system; they read as zero
+ * afterwards. Stays booked. */
 void mem_release(void *p, size_t size);
 
 void mem_get_stats(struct mem *m, struct mem_stats *out);

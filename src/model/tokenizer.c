@@ -336,6 +336,11 @@ static void add_token_bytes(const char *text, struct buf *out) {
     }
 }
 
+/* What Python's strip() takes from ASCII. */
+static bool is_blank(char c) {
+    return c == ' ' || (c >= '\t' && c <= '\r') || (c >= 0x1C && c <= 0x1F);
+}
+
 void tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t count,
                       struct buf *out) {
     struct buf raw;
@@ -345,8 +350,8 @@ void tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t coun
         if (text) add_token_bytes(text, &raw);
     }
     const char *p = raw.data, *end = p + raw.size;
-    while (p < end && *p == ' ') p++;
-    while (end > p && end[-1] == ' ') end--;
+    while (p < end && is_blank(*p)) p++;
+    while (end > p && is_blank(end[-1])) end--;
     while (p < end) {
         char bytes[4];
         uint32_t c = utf8_next(&p, end);

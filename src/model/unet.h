@@ -34,8 +34,8 @@ struct unet_config {
     int64_t groups;
     double eps, mid_scale;
     enum act act;
-    bool flip;              /* flip_sin_to_cos */
-    double shift;           /* freq_shift */
+    bool flip;    /* flip_sin_to_cos */
+    double shift; /* freq_shift */
 };
 
 kadr_status unet_read_config(const json_t *json, struct unet_config *out, kadr_error *err);

@@ -1,14 +1,14 @@
 """Tiny SDXL models of different shapes with random weights, as diffusers folders.
 
-    python models.py ../data/models
+    python models.py
 
 No size of theirs is SDXL's own, so that nothing in the engine can take one for granted. Weights are
 drawn so that activations keep a healthy size through the network. Vocabulary: models/mini's.
 """
 
+import argparse
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import torch
@@ -16,7 +16,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-MINI = Path(__file__).resolve().parents[2] / "models" / "mini"
+from common import DATA, MINI
 
 MODELS = {
     # Odd head widths, three levels of different depth, f32.
@@ -42,7 +42,8 @@ MODELS = {
                   transformer_layers_per_block=2, attention_head_dim=8,
                   use_linear_projection=False, addition_time_embed_dim=12),
         vae=dict(block_out_channels=(8, 16, 16, 24), layers_per_block=1, norm_num_groups=4),
-        scheduler=dict(prediction_type="v_prediction", rescale_betas_zero_snr=False)),
+        # With DDIM's settings that SDXL's own configuration holds.
+        scheduler=dict(prediction_type="v_prediction", clip_sample=False, set_alpha_to_one=False)),
     # Attention on every level, bf16 weights, a VAE without quantisation convolutions.
     "tiny-c": dict(
         seed=3, dtype=torch.bfloat16,
@@ -71,18 +72,19 @@ MODELS = {
 }
 
 
-def randomize(module, generator):
+def draw_parameter(name, shape, generator):
     """Matrices keep the variance of what goes through; vectors are near their neutral values."""
+    noise = torch.randn(shape, generator=generator)
+    if noise.ndim >= 2 and "embedding" not in name.split(".")[-2]:
+        return noise / noise[0].numel() ** 0.5
+    if noise.ndim >= 2:
+        return noise * 0.5
+    return 1 + 0.2 * noise if name.endswith("weight") else 0.1 * noise
+
+
+def randomize(module, generator):
     for name, p in module.named_parameters():
-        noise = torch.randn(p.shape, generator=generator)
-        if p.ndim >= 2 and "embedding" not in name.split(".")[-2]:
-            p.data = noise / p[0].numel() ** 0.5
-        elif p.ndim >= 2:
-            p.data = noise * 0.5
-        elif name.endswith("weight"):
-            p.data = 1 + 0.2 * noise
-        else:
-            p.data = 0.1 * noise
+        p.data = draw_parameter(name, p.shape, generator)
     return module.eval()
 
 
@@ -146,9 +148,14 @@ def make(name, spec, root):
     for part in ("tokenizer", "tokenizer_2"):
         shutil.copytree(MINI / part, folder / part)
     shutil.copy(MINI / "model_index.json", folder)
+    for file in folder.rglob("*.safetensors"):
+        file.chmod(0o644)
     print(name, sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) // 1024, "KB")
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=DATA)
+    given = parser.parse_args()
     for name, spec in MODELS.items():
-        make(name, spec, Path(sys.argv[1]))
+        make(name, spec, given.data / "models")

@@ -164,11 +164,11 @@ static void walk_keys(const struct walk *w) {
     for (int64_t key = 0; key < end; key += KEYS) {
         int64_t panels = min_i64(KEYS / PANEL, a->key_panels - key / PANEL);
         gemm_tiles(a->kernel, w->rows, panels, depth, w->q, a->q_stride,
-                   w->keys + (size_t)(key / PANEL) * a->key_panel, a->key_panel, w->s, a->s_stride,
-                   false);
+                   w->keys + (size_t)(key / PANEL) * a->key_panel, a->key_panel, a->key_panel, w->s,
+                   a->s_stride, false);
         for (int64_t r = 0; r < w->rows; r++) weigh_row(w, r, key, panels * PANEL);
         gemm_tiles(a->kernel, w->rows, a->depth_panels, (size_t)(panels * PANEL), w->p, a->p_stride,
-                   w->values + panel_bytes(a->as, key), a->value_panel, w->out, a->out_stride,
+                   w->values + panel_bytes(a->as, key), a->value_panel, 0, w->out, a->out_stride,
                    key > 0);
     }
 }

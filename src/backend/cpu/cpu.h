@@ -102,16 +102,24 @@ static inline const struct gemm_kernel *gemm_for(const struct kernels *k, enum d
 }
 
 /* All tiles of C[rows][panels * PANEL] (+)= A * B: panels outside, so that a panel stays in the
- * first cache while the rows of A pass by. */
+ * first cache while the rows of A pass by; meanwhile the panel after it is fetched, a share at each
+ * tile. */
 static inline void gemm_tiles(const struct gemm_kernel *kernel, int64_t rows, int64_t panels,
                               size_t k, const char *a, size_t a_stride, const char *b,
-                              size_t b_stride, float *c, size_t c_stride, bool accumulate) {
-    for (int64_t p = 0; p < panels; p += kernel->panels)
-        for (int64_t r = 0; r < rows; r += kernel->rows)
+                              size_t b_stride, size_t b_bytes, float *c, size_t c_stride,
+                              bool accumulate) {
+    size_t tiles = (size_t)ceil_div(rows, kernel->rows);
+    size_t share = chk_align(b_bytes * (size_t)kernel->panels / tiles + 1, 64);
+    for (int64_t p = 0; p < panels; p += kernel->panels) {
+        const char *at = b + (size_t)p * b_stride, *next = at + (size_t)kernel->panels * b_stride;
+        for (int64_t r = 0; r < rows; r += kernel->rows, next += share) {
+            for (size_t i = 0; i < share; i += 64) __builtin_prefetch(next + i, 0, 2);
             kernel->run((int)min_i64(kernel->rows, rows - r),
                         (int)min_i64(kernel->panels, panels - p), k, a + (size_t)r * a_stride,
-                        a_stride, b + (size_t)p * b_stride, b_stride,
-                        c + (size_t)r * c_stride + p * PANEL, c_stride, accumulate);
+                        a_stride, at, b_stride, c + (size_t)r * c_stride + p * PANEL, c_stride,
+                        accumulate);
+        }
+    }
 }
 
 #endif

@@ -144,7 +144,8 @@ static void multiply(const struct gemm *m, int64_t rows, int64_t panels, int64_t
     size_t even = (size_t)(depth + depth % 2);
     if (m->as == m->type) {
         gemm_tiles(m->kernel, rows, panels, m->as == DTYPE_BF16 ? even : (size_t)depth, a,
-                   m->a_stride, b, m->weight.bytes, acc, m->c_stride, accumulate);
+                   m->a_stride, b, m->weight.bytes, even * PANEL * dtype_size(m->as), acc,
+                   m->c_stride, accumulate);
         return;
     }
     char *unpacked = a + m->b_at;
@@ -154,7 +155,7 @@ static void multiply(const struct gemm *m, int64_t rows, int64_t panels, int64_t
         for (int64_t i = 0; i < count; i++)
             m->cpu->kernels.unpack((float *)(void *)(unpacked + (size_t)i * m->b_stride),
                                    b + (size_t)(p + i) * m->weight.bytes, even);
-        gemm_tiles(m->kernel, rows, count, (size_t)depth, a, m->a_stride, unpacked, m->b_stride,
+        gemm_tiles(m->kernel, rows, count, (size_t)depth, a, m->a_stride, unpacked, m->b_stride, 0,
                    acc + p * PANEL, m->c_stride, accumulate);
     }
 }

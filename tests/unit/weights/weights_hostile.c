@@ -124,7 +124,7 @@ static void test_headers(void **state) {
         {"dimension beyond 64 bits",
          "{" ONE("a", "F32", "[99999999999999999999]", "[0,4]") "}",
          4,
-         {UNET, "1"}},
+         {UNET, "tensor a", "shape[0]"}},
         {"huge rank",
          "{" ONE("a", "F32", "[1,1,1,1,1,1,1,1,1]", "[0,4]") "}",
          4,

@@ -1,0 +1,28 @@
+/* kernelcheck.h: what the parts of kernelcheck share. */
+#ifndef KADR_TESTS_KERNELCHECK_H
+#define KADR_TESTS_KERNELCHECK_H
+
+#include "backend/cpu/kernels.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A set of kernels to be checked: those of this processor, and those of others in emulation. */
+struct level {
+    const char *name;
+    void (*fill)(struct kernels *k);
+    unsigned flags;                           /* of the processor; 0: always runs */
+    double (*peak)(long rounds, float *sink); /* peak.h; may be NULL */
+};
+extern const struct level levels[];
+extern const size_t level_count;
+
+double peak_avx2(long rounds, float *sink);
+double peak_avx512(long rounds, float *sink);
+double peak_neon(long rounds, float *sink);
+double peak_c(long rounds, float *sink);
+
+/* bench.c: measures the operations of SDXL on `threads` threads; false when one could not run. */
+bool bench(int threads, const char *filter);
+
+#endif
