@@ -13,11 +13,19 @@
 
 /* Offsets that the planner gives out are multiples of this. */
 #define BACKEND_ALIGN 64
+/* Weights are cut at multiples of so many rows, which are columns of the output. */
+#define BACKEND_PACK_ROWS 64
 
 struct backend_config {
     struct mem *mem;
     struct pool *pool;  /* borrowed; its threads run the operations */
     unsigned cpu_flags; /* which kernels may be used, see cpu.h */
+};
+
+/* Columns [first, first + count) of the output of a LINEAR or CONV, in multiples of
+ * BACKEND_PACK_ROWS (the last part takes what is left): its weight may come piece by piece. */
+struct op_part {
+    int64_t first, count;
 };
 
 struct backend {
@@ -29,25 +37,29 @@ struct backend {
     /* Scratch bytes that `op` wants while it runs (all threads together). Deterministic. */
     size_t (*workspace)(void *state, const struct graph *g, const struct op *op);
 
-    /* Bytes of a weight in the form that run wants (packed). */
+    /* Bytes of a weight in the form that run wants (packed); of a picked table: of its rows. */
     size_t (*weight_size)(void *state, const struct graph *g, weight_id w);
 
+    /* Bytes of BACKEND_PACK_ROWS columns of the output in the packed form, which lie in ascending
+     * order of columns; 0: run wants the weight whole. */
+    size_t (*part_size)(void *state, const struct graph *g, weight_id w);
+
     /* Converts rows [row, row + rows) of the weight's first dimension, given as they are stored in
-     * the model (row-major, dtype `from`: f32, f16 or bf16), into the packed form at `packed`. Rows
-     * may come in pieces in ascending order; each piece starts at a multiple of BACKEND_PACK_ROWS
-     * of the first dimension. The last piece also fills padding. */
-    void (*pack)(void *state, const struct graph *g, weight_id w, int64_t row, int64_t rows,
-                 const void *stored, enum dtype from, void *packed);
+     * the model (row-major, dtype `from`: f32, f16 or bf16), into the packed form, of which
+     * `packed` holds what belongs to output columns from `column` on (a multiple of
+     * BACKEND_PACK_ROWS). Rows may come in pieces in ascending order; each piece starts at a
+     * multiple of BACKEND_PACK_ROWS of the first dimension. The last piece also fills padding. */
+    void (*pack)(void *state, const struct graph *g, weight_id w, int64_t column, int64_t row,
+                 int64_t rows, const void *stored, enum dtype from, void *packed);
 
-    /* Runs one operation. tensors[i] and weights[i] belong to graph tensor and weight i; workspace
-     * has the size that was asked for. Never fails: everything was checked and placed before. The
-     * output may not overlap an input, except: OP_ADD's and OP_ATTENTION's `add`, an epilogue's
-     * residual. */
-    void (*run)(void *state, const struct graph *g, const struct op *op, void *const *tensors,
-                const void *const *weights, void *workspace);
+    /* Runs one operation, or those columns of its output (`part` NULL: all). tensors[i] and
+     * weights[i] belong to graph tensor and weight i, weights[op->w] to the part; workspace has the
+     * size that was asked for. Never fails: everything was checked and placed before. The output
+     * may not overlap an input, except: OP_ADD's and OP_ATTENTION's `add`, an epilogue's residual.
+     */
+    void (*run)(void *state, const struct graph *g, const struct op *op, const struct op_part *part,
+                void *const *tensors, const void *const *weights, void *workspace);
 };
-
-#define BACKEND_PACK_ROWS 64
 
 extern const struct backend backend_cpu;
 

@@ -303,7 +303,9 @@ tensor_id graph_embed(struct graph *g, tensor_id ids, tensor_id extra, const cha
     op->in[0] = ids;
     op->in[1] = extra;
     struct weight w = {.use = WEIGHT_TABLE, .dtype = g->dtype, .rank = 2, .dim = {rows, width}};
+    w.picked = i.dim[0] * i.dim[1];
     op->w = add_weight(g, table, ".weight", w);
+    w.picked = 0;
     w.dim[0] = position_rows;
     op->b = add_weight(g, positions, ".weight", w);
     return op->out = add_tensor(g, op->label, TENSOR_TEMP, g->dtype, 3,

@@ -66,6 +66,7 @@ struct weight {
     enum weight_use use;
     enum dtype dtype; /* in which it is computed with: f32 or bf16 (i8 later); VECTOR always f32 */
     bool geglu;       /* MATRIX whose upper and lower halves are value and gate */
+    int64_t picked;   /* TABLE: rows that are needed, one for each id, in the ids' order; 0: all */
     int rank;
     int64_t dim[GRAPH_RANK]; /* as stored in the model */
 };
@@ -89,8 +90,8 @@ struct epilogue {
 #define EPI_NONE ((struct epilogue){ACT_NONE, NO_TENSOR, NO_TENSOR, 0, false})
 
 enum op_kind {
-    OP_EMBED,      /* in: ids i32 [n,t], extra f32 [m,c] or none; w: table, b: positions [T,c] ->
-                      [n,t,c].      ids >= rows of the table name rows of extra */
+    OP_EMBED,      /* in: ids i32 [n,t], extra f32 [m,c] or none; w: table (picked: one row an id),
+                      b: positions [T,c] -> [n,t,c]. ids >= rows of the table name rows of extra */
     OP_LINEAR,     /* in: x [.., k]; w: [m, k]; b -> [.., m] */
     OP_CONV,       /* in: x [n,h,w,k], x2 [n,h,w,k2] or none (read as their concatenation); w; b ->
                       [n,h',w',m] */

@@ -131,9 +131,27 @@ static kadr_status load_weight(struct run *r, const struct graph *g, weight_id i
         st = source->read(source->user, w, row, rows, staging, err);
         if (st) return st;
         r->bytes_read += (uint64_t)rows * row_bytes(w, stored);
-        r->config.backend->pack(r->config.state, g, i, row, rows, staging, stored, packed);
+        r->config.backend->pack(r->config.state, g, i, 0, row, rows, staging, stored, packed);
     }
     return KADR_OK;
+}
+
+/* The rows of a table that the ids pick, which must be in their buffer already. */
+static kadr_status load_picked(struct run *r, const struct graph *g, const struct op *op,
+                               char *staging, void *packed, kadr_error *err) {
+    const struct weight *w = &g->weights[op->w];
+    const struct run_source *source = r->config.source;
+    const int32_t *id = r->tensors[op->in[0]];
+    enum dtype stored;
+    kadr_status st = source->find(source->user, w, &stored, err);
+    for (int64_t i = 0; i < w->picked && !st; i++) {
+        if (id[i] < 0 || id[i] >= w->dim[0]) continue; /* one of the extra rows */
+        st = source->read(source->user, w, id[i], 1, staging, err);
+        if (st) break;
+        r->bytes_read += row_bytes(w, stored);
+        r->config.backend->pack(r->config.state, g, op->w, 0, i, 1, staging, stored, packed);
+    }
+    return st;
 }
 
 /* Points tensors and weights of the segment at their places. */
@@ -156,6 +174,7 @@ static kadr_status load_segment(struct run *r, int segment, kadr_error *err) {
     /* Staging may lie where another segment's weights were. */
     if (!r->config.program->keep_weights) memset(r->loaded, 0, sizeof r->loaded);
     for (weight_id i = 0; i < g->weight_count; i++) {
+        if (g->weights[i].picked) continue;
         kadr_status st =
             load_weight(r, g, i, r->arena + sp->staging, r->arena + sp->weight[i], err);
         if (st) return st;
@@ -171,11 +190,18 @@ kadr_status run_segment(struct run *r, int segment, kadr_error *err) {
         kadr_status st = load_segment(r, segment, err);
         if (st) return st;
     }
+    const struct segment_plan *sp = &r->config.plan->segments[segment];
+    for (int i = 0; i < g->op_count; i++) {
+        if (g->ops[i].kind != OP_EMBED) continue;
+        kadr_status st = load_picked(r, g, &g->ops[i], r->arena + sp->staging,
+                                     r->arena + sp->weight[g->ops[i].w], err);
+        if (st) return st;
+    }
     const size_t *workspace = r->config.plan->segments[segment].workspace;
     for (int i = 0; i < g->op_count; i++) {
         if (cancelled(r)) return interrupted(err);
         const struct op *op = &g->ops[i];
-        r->config.backend->run(r->config.state, g, op, r->tensors, r->weights,
+        r->config.backend->run(r->config.state, g, op, NULL, r->tensors, r->weights,
                                r->arena + workspace[i]);
         if (r->watch) r->watch(r->watch_user, g, op, r->tensors[op->out]);
     }

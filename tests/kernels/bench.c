@@ -159,7 +159,7 @@ static double measure(struct job *j) {
     double from = cpu_seconds(), best = 1e30;
     do {
         double start = cpu_seconds();
-        backend_cpu.run(j->state, &j->g, &j->g.ops[0], j->tensors, j->weights, j->workspace);
+        backend_cpu.run(j->state, &j->g, &j->g.ops[0], NULL, j->tensors, j->weights, j->workspace);
         double seconds = (cpu_seconds() - start) / pool_threads(j->pool);
         if (seconds < best) best = seconds;
     } while (cpu_seconds() - from < SLICE_SECONDS);

@@ -55,15 +55,20 @@ static size_t weight_size(void *state, const struct graph *g, weight_id w) {
     return cpu_weight_size(&g->weights[w]);
 }
 
-static void pack(void *state, const struct graph *g, weight_id w, int64_t row, int64_t rows,
-                 const void *stored, enum dtype from, void *packed) {
-    const struct cpu *c = state;
-    cpu_pack(&c->kernels, &g->weights[w], row, rows, stored, from, packed);
+static size_t part_size(void *state, const struct graph *g, weight_id w) {
+    (void)state;
+    return cpu_part_size(&g->weights[w]);
 }
 
-static void run(void *state, const struct graph *g, const struct op *op, void *const *tensors,
-                const void *const *weights, void *scratch) {
-    const struct cpu_op o = {state, g, op, tensors, weights, scratch};
+static void pack(void *state, const struct graph *g, weight_id w, int64_t column, int64_t row,
+                 int64_t rows, const void *stored, enum dtype from, void *packed) {
+    const struct cpu *c = state;
+    cpu_pack(&c->kernels, &g->weights[w], column, row, rows, stored, from, packed);
+}
+
+static void run(void *state, const struct graph *g, const struct op *op, const struct op_part *part,
+                void *const *tensors, const void *const *weights, void *scratch) {
+    const struct cpu_op o = {state, g, op, part, tensors, weights, scratch};
     kinds[op->kind].run(&o);
 }
 
@@ -73,6 +78,7 @@ const struct backend backend_cpu = {
     .close = close_cpu,
     .workspace = workspace,
     .weight_size = weight_size,
+    .part_size = part_size,
     .pack = pack,
     .run = run,
 };

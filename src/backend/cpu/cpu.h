@@ -21,6 +21,7 @@ struct cpu_op {
     const struct cpu *cpu;
     const struct graph *g;
     const struct op *op;
+    const struct op_part *part; /* of a product; NULL: all columns */
     void *const *tensors;
     const void *const *weights;
     char *workspace;
@@ -44,8 +45,9 @@ void cpu_concat_run(const struct cpu_op *o);
 void cpu_convert_run(const struct cpu_op *o);
 
 size_t cpu_weight_size(const struct weight *w);
-void cpu_pack(const struct kernels *k, const struct weight *w, int64_t row, int64_t rows,
-              const void *stored, enum dtype from, void *packed);
+size_t cpu_part_size(const struct weight *w);
+void cpu_pack(const struct kernels *k, const struct weight *w, int64_t column, int64_t row,
+              int64_t rows, const void *stored, enum dtype from, void *packed);
 
 static inline const struct tensor *op_in(const struct cpu_op *o, int i) {
     return o->op->in[i] == NO_TENSOR ? NULL : &o->g->tensors[o->op->in[i]];

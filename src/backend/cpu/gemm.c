@@ -13,15 +13,17 @@
 struct blocks {
     int64_t rows, depth, panels;
     int64_t row_blocks, panel_blocks;
+    int64_t most_panels; /* no part of the columns has wider blocks: what scratch is laid out for */
 };
 
 struct gemm {
     const struct cpu *cpu;
     const struct gemm_kernel *kernel;
     struct patches patches;
-    struct panels weight;
-    enum dtype type; /* of the weights */
-    enum dtype as;   /* of both operands while they are multiplied */
+    struct panels weight;         /* count: of the part */
+    int64_t first_panel, end_col; /* where the part begins, and the output column where it ends */
+    enum dtype type;              /* of the weights */
+    enum dtype as;                /* of both operands while they are multiplied */
     struct blocks blocks;
     int64_t rows, rows_per_sample;
     int64_t cols; /* of the output */
@@ -56,6 +58,7 @@ static struct blocks choose_blocks(const struct cpu *cpu, const struct gemm_kern
     /* Few rows: narrower blocks, until there is work for everybody. */
     int64_t wanted = ceil_div(4 * cpu->threads, b.row_blocks);
     most = min_i64(most, max_i64(panel_step, panels / wanted / panel_step * panel_step));
+    b.most_panels = most;
     b.panel_blocks = ceil_div(panels, most);
     b.panels = ceil_div(ceil_div(panels, b.panel_blocks), panel_step) * panel_step;
     b.panel_blocks = ceil_div(panels, b.panels);
@@ -73,14 +76,20 @@ static void init(struct gemm *m, const struct cpu_op *o) {
     patches_init(&m->patches, o);
     m->rows = tensor_rows(out);
     m->rows_per_sample = m->rows / out->dim[0];
-    m->cols = tensor_width(out);
+    m->cols = m->end_col = tensor_width(out);
+    if (o->part) {
+        int64_t per = m->geglu ? 2 : 1;
+        m->end_col = min_i64(m->cols, o->part->first + o->part->count);
+        m->first_panel = o->part->first / PANEL * per;
+        m->weight.count = ceil_div(m->end_col - o->part->first, PANEL) * per;
+    }
     int64_t step = max_i64(m->geglu ? 2 : 1, m->kernel->panels);
     m->blocks = choose_blocks(o->cpu, m->kernel, dtype_size(m->as), m->rows, m->weight.k,
                               m->weight.count, step);
     size_t block_rows = (size_t)m->blocks.rows;
     m->a_stride = chk_align((size_t)m->blocks.depth * dtype_size(m->as), 64) + LINE_GAP;
     m->b_stride = panel_bytes(DTYPE_F32, m->blocks.depth);
-    m->c_stride = (size_t)m->blocks.panels * PANEL + PANEL;
+    m->c_stride = (size_t)m->blocks.most_panels * PANEL + PANEL;
     scratch(&m->thread_bytes, block_rows * m->a_stride);
     if (m->as != m->type)
         m->b_at = scratch(&m->thread_bytes, (size_t)m->kernel->panels * m->b_stride);
@@ -118,21 +127,23 @@ static void finish_part(const struct gemm *m, int64_t row, int64_t rows, int64_t
     m->cpu->kernels.finish(&f);
 }
 
-/* Panels [panel, panel + panels) of rows [row, row + rows), whose sums begin at acc. */
+/* Panels [panel, panel + panels) of the part, rows [row, row + rows), whose sums begin at acc. */
 static void finish_strip(const struct gemm *m, int64_t row, int64_t rows, int64_t panel,
                          int64_t panels, const float *acc) {
+    panel += m->first_panel;
     for (int64_t done = 0; done < rows;) {
         int64_t r = row + done, count = rows - done;
         if (m->sample_add) count = min_i64(count, m->rows_per_sample - r % m->rows_per_sample);
         const float *at = acc + (size_t)done * m->c_stride;
         if (!m->geglu) {
             int64_t col = panel * PANEL;
-            finish_part(m, r, count, col, min_i64(panels * PANEL, m->cols - col), at, NULL);
+            finish_part(m, r, count, col, min_i64(panels * PANEL, m->end_col - col), at, NULL);
         } else
             for (int64_t p = 0; p < panels; p += 2) {
                 int64_t col = (panel + p) / 2 * PANEL;
                 const float *value = at + p * PANEL;
-                finish_part(m, r, count, col, min_i64(PANEL, m->cols - col), value, value + PANEL);
+                finish_part(m, r, count, col, min_i64(PANEL, m->end_col - col), value,
+                            value + PANEL);
             }
         done += count;
     }

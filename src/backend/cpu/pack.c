@@ -20,9 +20,19 @@ size_t cpu_weight_size(const struct weight *w) {
         struct panels p = weight_panels(w);
         return (size_t)p.count * p.bytes;
     }
-    size_t n = dtype_size(w->dtype);
-    for (int i = 0; i < w->rank; i++) n *= (size_t)w->dim[i];
+    size_t n = dtype_size(w->dtype) * (size_t)(w->picked ? w->picked : w->dim[0]);
+    for (int i = 1; i < w->rank; i++) n *= (size_t)w->dim[i];
     return n;
+}
+
+/* Panels of so many columns of the output: twice as many where each column has a gate. */
+static int64_t panels_before(const struct weight *w, int64_t columns) {
+    return columns / PANEL * (w->geglu ? 2 : 1);
+}
+
+size_t cpu_part_size(const struct weight *w) {
+    bool panels = w->use == WEIGHT_MATRIX || w->use == WEIGHT_CONV;
+    return panels ? (size_t)panels_before(w, BACKEND_PACK_ROWS) * weight_panels(w).bytes : 0;
 }
 
 /* Panel of a stored row and its column there; *left is how many rows from it on go to the same
@@ -87,8 +97,8 @@ static void pack_columns(const struct kernels *kernels, const struct weight *w, 
     }
 }
 
-void cpu_pack(const struct kernels *kernels, const struct weight *w, int64_t row, int64_t rows,
-              const void *stored, enum dtype from, void *packed) {
+void cpu_pack(const struct kernels *kernels, const struct weight *w, int64_t column, int64_t row,
+              int64_t rows, const void *stored, enum dtype from, void *packed) {
     if (w->use == WEIGHT_VECTOR || w->use == WEIGHT_TABLE) {
         size_t width = 1;
         for (int i = 1; i < w->rank; i++) width *= (size_t)w->dim[i];
@@ -99,10 +109,10 @@ void cpu_pack(const struct kernels *kernels, const struct weight *w, int64_t row
     struct panels p = weight_panels(w);
     const char *at = stored;
     for (int64_t done = 0; done < rows;) {
-        int64_t column, left, panel = panel_of(w, row + done, &column, &left);
+        int64_t inside, left, panel = panel_of(w, row + done, &inside, &left);
         int64_t count = min_i64(left, rows - done);
-        char *to = (char *)packed + (size_t)panel * p.bytes;
-        if (column) pack_columns(kernels, w, at, from, p.k, column, count, to);
+        char *to = (char *)packed + (size_t)(panel - panels_before(w, column)) * p.bytes;
+        if (inside) pack_columns(kernels, w, at, from, p.k, inside, count, to);
         else if (w->use == WEIGHT_CONV) pack_taps(kernels, w, at, from, p.k, count, to);
         else cpu_pack_panel(kernels, to, w->dtype, at, from, (size_t)p.k, (int)count, (size_t)p.k);
         at += (size_t)(count * p.k) * dtype_size(from);

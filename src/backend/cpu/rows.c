@@ -55,7 +55,7 @@ void cpu_embed_run(const struct cpu_op *o) {
     for (int64_t i = 0; i < (int64_t)tensor_elements(ids); i++) {
         /* Ids come from a tokenizer that was checked against the table; be sure all the same. */
         int64_t at = max_i64(0, min_i64(id[i], w->dim[0] + extras - 1)), t = i % ids->dim[1];
-        const void *row = (const char *)op_weight(o, o->op->w) + (size_t)at * width * size;
+        const void *row = (const char *)op_weight(o, o->op->w) + (size_t)i * width * size;
         enum dtype type = w->dtype;
         if (at >= w->dim[0]) {
             row = extra_rows + (size_t)(at - w->dim[0]) * width;

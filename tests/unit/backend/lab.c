@@ -125,17 +125,50 @@ static bool release(char *p, size_t size) {
     return ok;
 }
 
-static void pack_weight(struct lab *l, void *state, weight_id i, void *packed) {
+/* Rows [first, end) of the weight, of which `packed` holds the columns from `column` on. */
+static void pack_rows(struct lab *l, void *state, weight_id i, int64_t column, int64_t first,
+                      int64_t end, void *packed) {
     const struct weight *w = &l->g.weights[i];
     size_t row_bytes = dtype_size(l->stored_type[i]);
     for (int d = 1; d < w->rank; d++) row_bytes *= (size_t)w->dim[d];
     /* In one piece or in several. */
     int64_t piece = lab_random(l, 2) ? w->dim[0] : BACKEND_PACK_ROWS * (1 + lab_random(l, 2));
-    for (int64_t row = 0; row < w->dim[0]; row += piece) {
-        int64_t rows = w->dim[0] - row < piece ? w->dim[0] - row : piece;
-        backend_cpu.pack(state, &l->g, i, row, rows,
+    for (int64_t row = first; row < end; row += piece)
+        backend_cpu.pack(state, &l->g, i, column, row, end - row < piece ? end - row : piece,
                          (const char *)l->stored[i] + (size_t)row * row_bytes, l->stored_type[i],
                          packed);
+}
+
+/* The rows that the ids pick; those of extra rows stay rubbish. */
+static void pack_picked(struct lab *l, void *state, weight_id i, const int32_t *id, char *packed) {
+    const struct weight *w = &l->g.weights[i];
+    size_t row = (size_t)w->dim[1] * dtype_size(l->stored_type[i]);
+    for (int64_t at = 0; at < w->picked; at++)
+        if (id[at] >= 0 && id[at] < w->dim[0])
+            backend_cpu.pack(state, &l->g, i, 0, at, 1,
+                             (const char *)l->stored[i] + (size_t)id[at] * row, l->stored_type[i],
+                             packed);
+}
+
+/* Runs a product part by part, each with a weight of its own. */
+static void run_parts(struct lab *l, void *state, const struct op *op, void *const *tensors,
+                      char **weights, void *workspace) {
+    const struct weight *w = &l->g.weights[op->w];
+    const void *own[LAB_WEIGHTS];
+    memcpy((void *)own, weights, sizeof own);
+    int64_t cols = w->geglu ? w->dim[0] / 2 : w->dim[0];
+    int64_t step = BACKEND_PACK_ROWS * (1 + lab_random(l, 2));
+    size_t whole = backend_cpu.weight_size(state, &l->g, op->w),
+           per = backend_cpu.part_size(state, &l->g, op->w) / BACKEND_PACK_ROWS;
+    for (int64_t c = 0; c < cols; c += step) {
+        struct op_part part = {c, cols - c < step ? cols - c : step};
+        size_t size = c + step >= cols ? whole - (size_t)c * per : (size_t)step * per;
+        char *packed = guarded(l->mem, size);
+        pack_rows(l, state, op->w, c, c, c + part.count, packed);
+        if (w->geglu) pack_rows(l, state, op->w, c, cols + c, cols + c + part.count, packed);
+        own[op->w] = packed;
+        backend_cpu.run(state, &l->g, op, &part, tensors, own, workspace);
+        if (!release(packed, size)) l->spoiled = true;
     }
 }
 
@@ -148,7 +181,8 @@ void *lab_run(struct lab *l, int threads, unsigned cpu_flags) {
     if (backend_cpu.open(&config, &state, NULL)) abort();
     for (weight_id i = 0; i < l->g.weight_count; i++) {
         weights[i] = guarded(l->mem, backend_cpu.weight_size(state, &l->g, i));
-        pack_weight(l, state, i, weights[i]);
+        const struct weight *w = &l->g.weights[i];
+        if (!w->picked) pack_rows(l, state, i, 0, 0, w->dim[0], weights[i]);
     }
     for (tensor_id t = 0; t < l->g.tensor_count; t++) {
         const struct tensor *tensor = &l->g.tensors[t];
@@ -159,8 +193,16 @@ void *lab_run(struct lab *l, int threads, unsigned cpu_flags) {
     for (int i = 0; i < l->g.op_count; i++) {
         size_t size = backend_cpu.workspace(state, &l->g, &l->g.ops[i]);
         char *workspace = guarded(l->mem, size);
-        backend_cpu.run(state, &l->g, &l->g.ops[i], (void *const *)tensors,
-                        (const void *const *)weights, workspace);
+        const struct op *op = &l->g.ops[i];
+        bool product = op->kind == OP_LINEAR || op->kind == OP_CONV;
+        if (op->kind == OP_EMBED)
+            pack_picked(l, state, op->w, (const int32_t *)(void *)tensors[op->in[0]],
+                        weights[op->w]);
+        if (product && l->parts)
+            run_parts(l, state, op, (void *const *)tensors, weights, workspace);
+        else
+            backend_cpu.run(state, &l->g, op, NULL, (void *const *)tensors,
+                            (const void *const *)weights, workspace);
         if (!release(workspace, size)) l->spoiled = true;
     }
     const struct tensor *out = &l->g.tensors[lab_op(l)->out];

@@ -17,6 +17,7 @@ struct lab {
     double *weight[LAB_WEIGHTS]; /* in the model's order, as rounded to the weight's dtype */
     void *stored[LAB_WEIGHTS];   /* as a model file has them */
     enum dtype stored_type[LAB_WEIGHTS];
+    bool parts;   /* products run a few columns at a time */
     bool spoiled; /* a guard byte was overwritten */
 };
 
