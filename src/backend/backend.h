@@ -14,18 +14,12 @@
 /* Offsets that the planner gives out are multiples of this. */
 #define BACKEND_ALIGN 64
 /* Weights are cut at multiples of so many rows, which are columns of the output. */
-#define BACKEND_PACK_ROWS 64
+#define BACKEND_PACK_ROWS PART_COLUMNS
 
 struct backend_config {
     struct mem *mem;
     struct pool *pool;  /* borrowed; its threads run the operations */
     unsigned cpu_flags; /* which kernels may be used, see cpu.h */
-};
-
-/* Columns [first, first + count) of the output of a LINEAR or CONV, in multiples of
- * BACKEND_PACK_ROWS (the last part takes what is left): its weight may come piece by piece. */
-struct op_part {
-    int64_t first, count;
 };
 
 struct backend {

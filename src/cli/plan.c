@@ -34,12 +34,14 @@ static void describe_request(struct buf *to, const json_t *rq) {
                number(rq, "height"), pictures, pictures > 1 ? "s" : "", text_of(rq, "precision"),
                json_is_true(json_object_get(rq, "weights_kept")) ? "kept between pictures"
                                                                  : "given up after use");
-    buf_printf(to, "  %-10s %-24s %13s%13s%13s  TFLOP\n", "stage", "network", "weights", "buffers",
-               "workspace");
+    buf_printf(to, "  %-10s %-24s %13s%13s%13s%13s%13s  TFLOP\n", "stage", "network", "resident",
+               "streamed", "slots", "activations", "workspace");
     for (size_t i = 0; i < json_array_size(stages); i++) {
         const json_t *s = json_array_get(stages, i);
         buf_printf(to, "  %-10s %-24s ", text_of(s, "stage"), text_of(s, "network"));
-        put_size(to, number(s, "weight_bytes"));
+        put_size(to, number(s, "resident_bytes"));
+        put_size(to, number(s, "streamed_bytes"));
+        put_size(to, number(s, "ring_bytes"));
         put_size(to, number(s, "activation_bytes"));
         put_size(to, number(s, "workspace_bytes"));
         buf_printf(to, "  %.4g\n", number(s, "tflop"));

@@ -42,32 +42,110 @@ static kadr_status use_stages(struct session *s, const struct job *job, kadr_err
     return st;
 }
 
-static kadr_status draw_one(struct session *s, const struct job *job, size_t index,
-                            kadr_error *err) {
-    kadr_status st = use_stages(s, job, err);
-    if (st) return st;
-    const struct paint p = {.ctx = s->ctx,
-                            .model = job->model,
-                            .stages = job->stages,
-                            .run = s->run,
-                            .rq = job->rq,
-                            .text = &job->text,
-                            .init = job->init.data ? &job->init : NULL,
-                            .mask = job->mask.data ? &job->mask : NULL,
-                            .seed = (uint64_t)job->rq->seed + index,
-                            .index = index,
-                            .progress = &s->progress};
+/* Pictures that are drawn together: as many of what is left as the plan has room for, and of those
+ * the ones that have the same plan. */
+struct group {
+    const struct job **job;
+    struct paint *paint;
+    size_t count;
+};
+
+/* The next picture of all jobs; false when there is none. */
+struct cursor {
+    size_t job;
+    int64_t index;
+};
+static bool next_picture(const struct jobs *jobs, struct cursor *at) {
+    if (at->job >= jobs->count) return false;
+    if (++at->index < jobs->job[at->job].rq->count) return true;
+    at->index = 0;
+    return ++at->job < jobs->count;
+}
+
+static struct paint paint_of(const struct job *job, int64_t index) {
+    return (struct paint){.rq = job->rq,
+                          .text = &job->text,
+                          .init = job->init.data ? &job->init : NULL,
+                          .mask = job->mask.data ? &job->mask : NULL,
+                          .seed = (uint64_t)job->rq->seed + (uint64_t)index,
+                          .index = (size_t)index};
+}
+
+/* Whether both take the same way through the UNet. */
+static bool together(const struct job *a, const struct job *b) {
+    return a->stages == b->stages && strcmp(a->rq->sampler, b->rq->sampler) == 0 &&
+           a->rq->steps == b->rq->steps && (a->rq->init != NULL) == (b->rq->init != NULL) &&
+           a->rq->strength == b->rq->strength;
+}
+
+/* Fills the group from `at` on, which then stands at the first picture that is left. */
+static void gather(const struct session *s, struct group *g, struct cursor *at, bool *more) {
+    const struct job *first = &s->jobs->job[at->job];
+    size_t room = (size_t)first->stages->shape.pictures;
+    g->count = 0;
+    while (*more && g->count < room && together(&s->jobs->job[at->job], first)) {
+        g->job[g->count] = &s->jobs->job[at->job];
+        g->paint[g->count++] = paint_of(&s->jobs->job[at->job], at->index);
+        *more = next_picture(s->jobs, at);
+    }
+}
+
+static kadr_status deliver(struct session *s, struct painting *painting, const struct group *g,
+                           size_t i, uint64_t bytes_read, kadr_error *err) {
     struct painted out;
-    uint64_t read_before = run_bytes_read(s->run);
-    st = paint(&p, &out, err);
+    kadr_status st = painting_decode(painting, i, &out, err);
     if (st) return st;
-    const struct picture_facts facts = {.planned = job->planned,
+    const struct picture_facts facts = {.ctx = s->ctx,
+                                        .model = g->job[i]->model,
+                                        .planned = g->job[i]->planned,
                                         .budget = s->jobs->budget,
-                                        .bytes_read = run_bytes_read(s->run) - read_before,
-                                        .dtype = job->stages->shape.dtype};
-    st = picture_deliver(&p, &out, job->request, &facts, s->observer, err);
+                                        .bytes_read = bytes_read,
+                                        .dtype = g->job[i]->stages->shape.dtype};
+    st = picture_deliver(&g->paint[i], &out, g->job[i]->request, &facts, s->observer, err);
     painted_free(&out);
     s->progress.picture++;
+    return st;
+}
+
+static kadr_status draw_group(struct session *s, const struct group *g, kadr_error *err) {
+    kadr_status st = use_stages(s, g->job[0], err);
+    if (st) return st;
+    const struct paint_config config = {.ctx = s->ctx,
+                                        .model = g->job[0]->model,
+                                        .stages = g->job[0]->stages,
+                                        .run = s->run,
+                                        .progress = &s->progress};
+    struct run_stats before, after;
+    struct painting *painting = NULL;
+    run_get_stats(s->run, &before);
+    s->progress.group = g->count;
+    st = painting_open(&painting, &config, g->paint, g->count, err);
+    if (!st) st = painting_denoise(painting, err);
+    for (size_t i = 0; i < g->count && !st; i++) {
+        run_get_stats(s->run, &after);
+        st = deliver(s, painting, g, i, (after.bytes_read - before.bytes_read) / g->count, err);
+    }
+    painting_close(painting);
+    return st;
+}
+
+static kadr_status draw_all(struct session *s, kadr_error *err) {
+    size_t room = 1;
+    for (size_t i = 0; i < s->jobs->count; i++)
+        if ((size_t)s->jobs->job[i].stages->shape.pictures > room)
+            room = (size_t)s->jobs->job[i].stages->shape.pictures;
+    struct mem *m = s->ctx->mem;
+    struct group g = {.job = mem_array(m, room, sizeof *g.job),
+                      .paint = mem_array(m, room, sizeof *g.paint)};
+    kadr_status st = g.job && g.paint ? KADR_OK : err_nomem(err, "pictures", room * sizeof *g.job);
+    struct cursor at = {.index = -1};
+    bool more = next_picture(s->jobs, &at);
+    while (more && !st) {
+        gather(s, &g, &at, &more);
+        st = draw_group(s, &g, err);
+    }
+    mem_free((void *)g.job);
+    mem_free(g.paint);
     return st;
 }
 
@@ -77,9 +155,7 @@ kadr_status kadr_draw(kadr_context *ctx, kadr_request *const *requests, size_t c
     kadr_status st = jobs_prepare(&jobs, ctx, requests, count, err);
     struct session s = {.ctx = ctx, .jobs = &jobs, .observer = observer};
     s.progress = (struct progress){.ctx = ctx, .observer = observer, .pictures = jobs.pictures};
-    for (size_t i = 0; i < jobs.count && !st; i++)
-        for (int64_t j = 0; j < jobs.job[i].rq->count && !st; j++)
-            st = draw_one(&s, &jobs.job[i], (size_t)j, err);
+    if (!st) st = draw_all(&s, err);
     run_close(s.run);
     jobs_close(&jobs);
     ctx->interrupted = 0;

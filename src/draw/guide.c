@@ -11,8 +11,8 @@ static double deviation(const float *x, size_t n) {
     return sqrt(squares / (double)(n > 1 ? n - 1 : 1));
 }
 
-void guide(float *outputs, size_t count, double scale, double rescale) {
-    float *u = outputs, *c = outputs + count, s = (float)scale;
+void guide(float *u, const float *c, size_t count, double scale, double rescale) {
+    float s = (float)scale;
     for (size_t i = 0; i < count; i++) u[i] += s * (c[i] - u[i]);
     if (rescale <= 0) return;
     double wide = deviation(u, count);

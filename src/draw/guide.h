@@ -4,10 +4,10 @@
 
 #include <stddef.h>
 
-/* Classifier-free guidance over [2, count] (unconditional, conditional), result in the first half:
+/* Classifier-free guidance of the unconditional output u by the conditional c, in place of u:
  * u + scale * (c - u). With rescale > 0 the result's standard deviation is drawn toward that of the
  * conditional output (arXiv 2305.08891, section 3.4). */
-void guide(float *outputs, size_t count, double scale, double rescale);
+void guide(float *u, const float *c, size_t count, double scale, double rescale);
 
 /* Where the mask is 0, latents come from `known`: mask * latents + (1 - mask) * known.
  * mask: [plane], the others [channels, plane]. */

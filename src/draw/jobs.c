@@ -9,6 +9,10 @@
 
 #include <string.h>
 
+/* What the process takes that no plan can place: code and libraries' data touched for the first
+ * time while drawing, stacks of the threads, what is written. */
+#define RESERVE ((size_t)6 << 20)
+
 /* The model of an earlier job, the one that the context kept, or a new one. */
 static kadr_status find_model(struct jobs *j, struct job *job, kadr_error *err) {
     for (struct job *other = j->job; other < job; other++)
@@ -72,6 +76,8 @@ static struct stages_shape shape_of(const struct job *job, enum dtype dtype) {
     s.width = job->rq->width;
     s.height = job->rq->height;
     s.branches = job->text.used[BRANCH_NEGATIVE] ? 2 : 1;
+    s.pictures = 1;
+    s.steps = (int)job->rq->steps;
     s.chunks = job->text.chunks;
     s.text_samples = text_samples(&job->text);
     s.extra_rows = job->model->extra_rows;
@@ -80,29 +86,34 @@ static struct stages_shape shape_of(const struct job *job, enum dtype dtype) {
     return s;
 }
 
+/* Bytes of the process beside the arena while the job is drawn. */
+static size_t beside(const struct jobs *j, const struct job *job, int pictures) {
+    return j->idle + RESERVE + job->host * (size_t)pictures + paint_bytes_once(job->rq);
+}
+
 /* Plans the job in one way, or finds that an earlier job was planned so. */
-static kadr_status plan_job(struct jobs *j, struct job *job, enum dtype dtype, bool keep,
+static kadr_status plan_job(struct jobs *j, struct job *job, const struct stages_shape *shape,
                             kadr_error *err) {
-    struct stages_shape shape = shape_of(job, dtype);
-    shape.keep_weights = keep;
-    for (struct job *other = j->job; other < job; other++)
-        if (other->model == job->model &&
-            memcmp(&other->stages->shape, &shape, sizeof shape) == 0) {
+    struct mem *m = j->ctx->mem;
+    for (struct job *other = j->job; other < job && !job->stages; other++)
+        if (other->model == job->model && memcmp(&other->stages->shape, shape, sizeof *shape) == 0)
             job->stages = other->stages;
-            break;
-        }
+    size_t other = beside(j, job, shape->pictures);
     if (!job->stages) {
-        struct stages *s = mem_alloc(j->ctx->mem, sizeof *s);
+        struct plan_options options = {.keep = j->pictures > (size_t)shape->pictures};
+        /* At least one byte: nothing fits, and the smallest plan is what is told. */
+        if (j->budget) options.budget = j->budget > other ? (size_t)(j->budget - other) : 1;
+        struct stages *s = mem_alloc(m, sizeof *s);
         if (!s) return err_nomem(err, "program", sizeof *s);
         kadr_status st =
-            stages_open(s, j->ctx->mem, job->model, &shape, j->ctx->backend, j->ctx->state, err);
+            stages_open(s, m, job->model, shape, &options, j->ctx->backend, j->ctx->state, err);
         if (st) {
             mem_free(s);
             return st;
         }
         job->stages = s;
     }
-    job->planned = j->idle + job->stages->plan.bytes + job->host;
+    job->planned = other + job->stages->plan.bytes;
     return KADR_OK;
 }
 
@@ -124,20 +135,31 @@ bool jobs_fits(const struct jobs *j, const struct job *job) {
     return j->budget == 0 || job->planned <= j->budget;
 }
 
-/* The first that fits of: as wished with weights kept, without keeping, and, when the precision is
- * left to us, the same in bf16. The last one tried stays when none fits. */
+/* Whether each step of the plan reads nothing from the disk. */
+static bool reads_nothing(const struct job *job) {
+    int denoise = job->stages->segment[STAGE_DENOISE];
+    return plan_bytes_read(&job->stages->plan, denoise) == 0;
+}
+
+/* The first that fits of: in the precision wished, the branches of guidance as one batch or in
+ * turn. Left to us, f32 is taken where the processor is no faster in bf16 and all weights of a step
+ * stay in memory. The last one tried remains when none fits. */
 static kadr_status choose_plan(struct jobs *j, struct job *job, kadr_error *err) {
     bool automatic = strcmp(job->rq->precision, "auto") == 0;
     bool fast_bf16 = cpu_flags() & (CPU_AVX512_BF16 | CPU_NEON_BF16);
     bool bf16 = strcmp(job->rq->precision, "bf16") == 0 || (automatic && fast_bf16);
     enum dtype tries[2] = {bf16 ? DTYPE_BF16 : DTYPE_F32, DTYPE_BF16};
     int count = automatic && !bf16 ? 2 : 1;
-    for (int i = 0; i < count; i++)
-        for (int keep = j->pictures > 1; keep >= 0; keep--) {
+    for (int i = 0; i < count; i++) {
+        struct stages_shape shape = shape_of(job, tries[i]);
+        for (int serial = 0; serial <= (shape.branches > 1); serial++) {
+            bool last = i + 1 == count;
+            shape.serial = serial;
             drop_stages(j, job);
-            kadr_status st = plan_job(j, job, tries[i], keep, err);
-            if (st || jobs_fits(j, job)) return st;
+            kadr_status st = plan_job(j, job, &shape, err);
+            if (st || (jobs_fits(j, job) && (last || reads_nothing(job)))) return st;
         }
+    }
     return KADR_OK;
 }
 

@@ -204,10 +204,12 @@ static json_t *segment_json(const struct stages *s, int i) {
     double flops = 0;
     for (int o = 0; o < seg->graph->op_count; o++)
         flops += op_flops(seg->graph, &seg->graph->ops[o]);
-    return json_pack("{s:s,s:s,s:i,s:I,s:I,s:I,s:f}", "stage", seg->stage, "network",
-                     seg->graph->name, "operations", seg->graph->op_count, "weight_bytes",
-                     (json_int_t)sp->weight_bytes, "activation_bytes", (json_int_t)sp->temp_bytes,
-                     "workspace_bytes", (json_int_t)sp->workspace_bytes, "tflop", flops * 1e-12);
+    return json_pack("{s:s,s:s,s:i,s:i,s:I,s:I,s:I,s:I,s:I,s:f}", "stage", seg->stage, "network",
+                     seg->graph->name, "lanes", seg->lanes, "operations", seg->graph->op_count,
+                     "resident_bytes", (json_int_t)sp->resident_bytes, "streamed_bytes",
+                     (json_int_t)sp->walk.streamed, "ring_bytes", (json_int_t)sp->ring_bytes,
+                     "activation_bytes", (json_int_t)sp->temp_bytes, "workspace_bytes",
+                     (json_int_t)sp->workspace_bytes, "tflop", flops * seg->lanes * 1e-12);
 }
 
 static json_t *job_json(const struct jobs *j, const struct job *job) {
@@ -217,9 +219,9 @@ static json_t *job_json(const struct jobs *j, const struct job *job) {
     return json_pack("{s:i,s:i,s:i,s:s,s:b,s:I,s:I,s:I,s:I,s:I,s:b,s:o}", "width",
                      (int)job->rq->width, "height", (int)job->rq->height, "pictures",
                      (int)job->rq->count, "precision", dtype_name(job->stages->shape.dtype),
-                     "weights_kept", job->stages->shape.keep_weights, "peak_bytes",
-                     (json_int_t)job->planned, "arena_bytes", (json_int_t)job->stages->plan.bytes,
-                     "buffer_bytes", (json_int_t)job->stages->plan.buffer_bytes, "host_bytes",
+                     "weights_kept", job->stages->plan.keep, "peak_bytes", (json_int_t)job->planned,
+                     "arena_bytes", (json_int_t)job->stages->plan.bytes, "buffer_bytes",
+                     (json_int_t)job->stages->plan.buffer_bytes, "host_bytes",
                      (json_int_t)job->host, "program_bytes", (json_int_t)j->idle, "fits",
                      jobs_fits(j, job), "stages", segments);
 }

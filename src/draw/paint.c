@@ -13,42 +13,102 @@
 #include <stdio.h>
 #include <string.h>
 
+/* One picture while it is painted. */
 struct canvas {
+    const struct painting *painting;
     const struct paint *p;
-    int64_t channels, h, w;
-    size_t count;          /* floats of the latents */
     uint32_t sampler_from; /* index of the sampler's first own noise */
-    float *noise, *init, *known, *mask;
+    float *latents, *noise, *init, *known, *mask;
+    struct text_embeds embeds;
+    struct sampler *sampler;
+    struct sampler_eval eval; /* what the sampler wants at this moment */
 };
 
-static kadr_status canvas_open(struct canvas *c, const struct paint *p, kadr_error *err) {
-    *c = (struct canvas){.p = p, .channels = p->model->vae.latent_channels};
-    int64_t scale = vae_scale(&p->model->vae);
-    c->h = p->rq->height / scale;
-    c->w = p->rq->width / scale;
-    c->count = (size_t)(c->channels * c->h * c->w);
+struct painting {
+    struct paint_config config;
+    int64_t channels, h, w; /* of the latents */
+    size_t size;            /* floats of the latents */
+    double seconds_encode, seconds_denoise;
+    size_t count;
+    struct canvas *canvas;
+};
+
+static kadr_status canvas_open(struct canvas *c, const struct painting *g, const struct paint *p,
+                               kadr_error *err) {
+    c->painting = g;
+    c->p = p;
     c->sampler_from = p->mask ? 3 : p->init ? 2 : 1;
-    struct mem *m = p->ctx->mem;
-    c->noise = mem_array(m, c->count, sizeof(float));
-    bool ok = c->noise;
-    if (p->init) ok = ok && (c->init = mem_array(m, c->count, sizeof(float)));
+    struct mem *m = g->config.ctx->mem;
+    c->noise = mem_array(m, g->size, sizeof(float));
+    c->latents = mem_array(m, g->size, sizeof(float));
+    bool ok = c->noise && c->latents;
+    if (p->init) ok = ok && (c->init = mem_array(m, g->size, sizeof(float)));
     if (p->mask) {
-        ok = ok && (c->known = mem_array(m, c->count, sizeof(float)));
-        ok = ok && (c->mask = mem_array(m, (size_t)(c->h * c->w), sizeof(float)));
+        ok = ok && (c->known = mem_array(m, g->size, sizeof(float)));
+        ok = ok && (c->mask = mem_array(m, (size_t)(g->h * g->w), sizeof(float)));
     }
-    return ok ? KADR_OK : err_nomem(err, "latents", c->count * sizeof(float));
+    if (!ok) return err_nomem(err, "latents", g->size * sizeof(float));
+    return text_embeds_make(&c->embeds, m, g->config.model, p->text, err);
 }
 
 static void canvas_close(struct canvas *c) {
+    mem_free(c->latents);
     mem_free(c->noise);
     mem_free(c->init);
     mem_free(c->known);
     mem_free(c->mask);
+    text_embeds_free(&c->embeds);
+    sampler_close(c->sampler);
 }
+
+kadr_status painting_open(struct painting **out, const struct paint_config *config,
+                          const struct paint *pictures, size_t count, kadr_error *err) {
+    struct mem *m = config->ctx->mem;
+    const struct stages_shape *shape = &config->stages->shape;
+    struct painting *g = mem_alloc(m, sizeof *g);
+    if (!g) return err_nomem(err, "pictures", sizeof *g);
+    g->config = *config;
+    int64_t scale = vae_scale(&config->model->vae);
+    g->channels = config->model->vae.latent_channels;
+    g->h = shape->height / scale;
+    g->w = shape->width / scale;
+    g->size = (size_t)(g->channels * g->h * g->w);
+    g->canvas = mem_array(m, count, sizeof *g->canvas);
+    kadr_status st = g->canvas ? KADR_OK : err_nomem(err, "pictures", count * sizeof *g->canvas);
+    for (; !st && g->count < count; g->count++)
+        st = canvas_open(&g->canvas[g->count], g, &pictures[g->count], err);
+    if (st) painting_close(g);
+    else *out = g;
+    return st;
+}
+
+void painting_close(struct painting *g) {
+    if (!g) return;
+    for (size_t i = 0; i < g->count; i++) canvas_close(&g->canvas[i]);
+    mem_free(g->canvas);
+    mem_free(g);
+}
+
+/* ---- Where the samples of a picture lie in the lanes of the UNet */
+
+/* A sample's row of a buffer whose rows have `size` floats (or i32). */
+static void *sample_row(const struct canvas *c, const char *name, int branch, size_t size) {
+    const struct stages_shape *s = &c->painting->config.stages->shape;
+    int sample = (int)(c - c->painting->canvas) * s->branches + branch, rows = stages_rows(s);
+    char *buffer = run_buffer(c->painting->config.run, name, sample / rows);
+    return buffer + (size_t)(sample % rows) * size * 4;
+}
+
+static kadr_status run_stage(const struct painting *g, enum stage stage, bool again,
+                             kadr_error *err) {
+    return run_segment(g->config.run, g->config.stages->segment[stage], 0, again, err);
+}
+
+/* ---- Noise */
 
 static void normals(const struct canvas *c, uint32_t index, float *to) {
     bool philox = strcmp(c->p->rq->rng, "philox") == 0;
-    rng_normals(philox ? RNG_PHILOX : RNG_TORCH, c->p->seed, index, c->count, to);
+    rng_normals(philox ? RNG_PHILOX : RNG_TORCH, c->p->seed, index, c->painting->size, to);
 }
 
 static void sampler_normals(void *user, uint32_t index, float *to, size_t count) {
@@ -59,18 +119,19 @@ static void sampler_normals(void *user, uint32_t index, float *to, size_t count)
 
 /* The tensor `noise` [n, channels, h, w] of a file. */
 static kadr_status read_noise(const struct canvas *c, const char *path, kadr_error *err) {
+    const struct painting *g = c->painting;
     struct safetensors file;
-    kadr_status st = safetensors_open(&file, c->p->ctx->mem, path, err);
+    kadr_status st = safetensors_open(&file, g->config.ctx->mem, path, err);
     if (st) return st;
     const struct safetensors_tensor *t = safetensors_find(&file, "noise");
-    if (!t || t->dtype != SAFETENSORS_F32 || t->rank != 4 || t->dim[1] != c->channels ||
-        t->dim[2] != c->h || t->dim[3] != c->w || t->dim[0] <= (int64_t)c->p->index)
+    if (!t || t->dtype != SAFETENSORS_F32 || t->rank != 4 || t->dim[1] != g->channels ||
+        t->dim[2] != g->h || t->dim[3] != g->w || t->dim[0] <= (int64_t)c->p->index)
         st = err_set(err, KADR_EUSAGE,
                      "%s: expected a tensor \"noise\" of F32 [%zu or more, %d, %d, %d]", path,
-                     c->p->index + 1, (int)c->channels, (int)c->h, (int)c->w);
+                     c->p->index + 1, (int)g->channels, (int)g->h, (int)g->w);
     else
-        st = file_read_at(&file.file, t->begin + c->p->index * c->count * sizeof(float), c->noise,
-                          c->count * sizeof(float), err);
+        st = file_read_at(&file.file, t->begin + c->p->index * g->size * sizeof(float), c->noise,
+                          g->size * sizeof(float), err);
     safetensors_close(&file);
     return st;
 }
@@ -81,53 +142,105 @@ static kadr_status initial_noise(const struct canvas *c, kadr_error *err) {
     return KADR_OK;
 }
 
+/* ---- Before the first step */
+
 /* The start picture as latents: a sample of the VAE's distribution, as diffusers takes it. */
 static kadr_status encode_init(const struct canvas *c, kadr_error *err) {
-    const struct paint *p = c->p;
-    float *picture = run_buffer(p->run, "vae.picture");
-    kadr_status st =
-        pixels_prepare(p->init, p->ctx->mem, (int)p->rq->width, (int)p->rq->height, picture, err);
-    if (!st) st = run_segment(p->run, p->stages->segment[STAGE_ENCODE], err);
+    const struct painting *g = c->painting;
+    struct run *run = g->config.run;
+    kadr_status st = pixels_prepare(c->p->init, g->config.ctx->mem, (int)c->p->rq->width,
+                                    (int)c->p->rq->height, run_buffer(run, "vae.picture", 0), err);
+    if (!st) st = run_stage(g, STAGE_ENCODE, false, err);
     if (st) return st;
-    const float *moments = run_buffer(p->run, "vae.moments");
+    const float *moments = run_buffer(run, "vae.moments", 0);
     normals(c, 0, c->init);
-    for (size_t i = 0; i < c->count; i++) {
-        float logvar = fminf(fmaxf(moments[c->count + i], -30.0f), 20.0f);
+    for (size_t i = 0; i < g->size; i++) {
+        float logvar = fminf(fmaxf(moments[g->size + i], -30.0f), 20.0f);
         c->init[i] = moments[i] + expf(0.5f * logvar) * c->init[i];
     }
-    vae_rescale(&p->model->vae, c->init, 1, c->h * c->w);
+    vae_rescale(&g->config.model->vae, c->init, 1, g->h * g->w);
     return KADR_OK;
 }
 
 static kadr_status prepare_mask(const struct canvas *c, kadr_error *err) {
-    const struct paint *p = c->p;
-    int width = (int)p->rq->width, height = (int)p->rq->height;
-    float *full = mem_array(p->ctx->mem, (size_t)width * (size_t)height, sizeof *full);
+    struct mem *m = c->painting->config.ctx->mem;
+    int width = (int)c->p->rq->width, height = (int)c->p->rq->height;
+    float *full = mem_array(m, (size_t)width * (size_t)height, sizeof *full);
     if (!full) return err_nomem(err, "mask", (size_t)width * (size_t)height * sizeof *full);
-    kadr_status st = pixels_prepare_mask(p->mask, p->ctx->mem, width, height, full, err);
-    if (!st) pixels_mask_to_latents(full, width, height, (int)c->w, (int)c->h, c->mask);
+    kadr_status st = pixels_prepare_mask(c->p->mask, m, width, height, full, err);
+    if (!st)
+        pixels_mask_to_latents(full, width, height, (int)c->painting->w, (int)c->painting->h,
+                               c->mask);
     mem_free(full);
     return st;
 }
 
-/* Prompt's keys and values and the constant part of the time embedding. */
-static kadr_status condition(const struct paint *p, const struct text_embeds *e, kadr_error *err) {
-    const kadr_request *rq = p->rq;
-    const struct unet_config *u = &p->model->unet;
-    memcpy(run_buffer(p->run, "unet.prompt_embeds"), e->hidden,
-           (size_t)(e->branches * e->tokens * u->cross) * sizeof(float));
-    memcpy(run_buffer(p->run, "unet.text_embeds"), e->pooled,
-           (size_t)(e->branches * u->pooled) * sizeof(float));
-    float *ids = run_buffer(p->run, "unet.time_ids");
-    const int64_t sizes[6] = {rq->original_height, rq->original_width, rq->crop_top,
-                              rq->crop_left,       rq->target_height,  rq->target_width};
-    for (int64_t i = 0; i < e->branches * 6; i++) ids[i] = (float)sizes[i % 6];
-    kadr_status st = run_segment(p->run, p->stages->segment[STAGE_CONDITION], err);
+static kadr_status encode_texts(const struct painting *g, kadr_error *err) {
+    struct mem *m = g->config.ctx->mem;
+    struct text_embeds **embeds = mem_array(m, g->count, sizeof *embeds);
+    const struct text_request **texts = mem_array(m, g->count, sizeof *texts);
+    kadr_status st = embeds && texts ? KADR_OK : err_nomem(err, "prompts", g->count);
+    for (size_t i = 0; i < g->count && !st; i++) {
+        embeds[i] = &g->canvas[i].embeds;
+        texts[i] = g->canvas[i].p->text;
+    }
     if (!st)
-        memcpy(run_buffer(p->run, "unet.prompt_lengths"), e->lengths,
-               (size_t)e->branches * sizeof(int32_t));
+        st = text_encode(embeds, texts, g->count, g->config.run, g->config.stages, g->config.model,
+                         err);
+    mem_free(embeds);
+    mem_free((void *)texts);
+    for (size_t i = 0; i < g->count && !st; i++) {
+        const struct paint *p = g->canvas[i].p;
+        if (p->rq->save_embeds && p->index == 0)
+            st =
+                text_embeds_save(&g->canvas[i].embeds, m, g->config.model, p->rq->save_embeds, err);
+    }
     return st;
 }
+
+/* Prompt's keys and values and the constant part of the time embedding. */
+static kadr_status condition(const struct painting *g, kadr_error *err) {
+    const struct unet_config *u = &g->config.model->unet;
+    for (size_t i = 0; i < g->count; i++) {
+        const struct canvas *c = &g->canvas[i];
+        const struct text_embeds *e = &c->embeds;
+        const kadr_request *rq = c->p->rq;
+        const int64_t sizes[6] = {rq->original_height, rq->original_width, rq->crop_top,
+                                  rq->crop_left,       rq->target_height,  rq->target_width};
+        size_t hidden = (size_t)(e->tokens * u->cross), pooled = (size_t)u->pooled;
+        for (int b = 0; b < e->branches; b++) {
+            memcpy(sample_row(c, "unet.prompt_embeds", b, hidden), e->hidden + (size_t)b * hidden,
+                   hidden * sizeof(float));
+            memcpy(sample_row(c, "unet.text_embeds", b, pooled), e->pooled + (size_t)b * pooled,
+                   pooled * sizeof(float));
+            float *ids = sample_row(c, "unet.time_ids", b, 6);
+            for (int j = 0; j < 6; j++) ids[j] = (float)sizes[j];
+        }
+    }
+    kadr_status st = run_stage(g, STAGE_CONDITION, false, err);
+    for (size_t i = 0; i < g->count && !st; i++) {
+        const struct text_embeds *e = &g->canvas[i].embeds;
+        for (int b = 0; b < e->branches; b++)
+            *(int32_t *)sample_row(&g->canvas[i], "unet.prompt_lengths", b, 1) = e->lengths[b];
+    }
+    return st;
+}
+
+/* Texts, start pictures and masks. */
+static kadr_status prepare(const struct painting *g, kadr_error *err) {
+    kadr_status st = encode_texts(g, err);
+    for (size_t i = 0; i < g->count && !st; i++) {
+        const struct canvas *c = &g->canvas[i];
+        if (c->p->init) st = encode_init(c, err);
+        if (!st && c->p->mask) st = prepare_mask(c, err);
+        if (!st) st = initial_noise(c, err);
+    }
+    if (!st) st = condition(g, err);
+    for (size_t i = 0; i < g->count; i++) text_embeds_free(&g->canvas[i].embeds);
+    return st;
+}
+
+/* ---- Steps */
 
 static struct sampler_config sampler_for(const struct draw_model *model, const kadr_request *rq,
                                          bool init) {
@@ -143,120 +256,115 @@ static struct sampler_config sampler_for(const struct draw_model *model, const k
     return s;
 }
 
-/* One evaluation of the UNet, with guidance. */
-static kadr_status evaluate(const struct canvas *c, const struct sampler_eval *e, kadr_error *err) {
+static kadr_status open_sampler(struct canvas *c, kadr_error *err) {
     const struct paint *p = c->p;
-    int branches = p->stages->shape.branches;
-    float *latents = run_buffer(p->run, "unet.latents"),
-          *time = run_buffer(p->run, "unet.timestep");
-    for (int b = 0; b < branches; b++) {
-        memcpy(latents + (size_t)b * c->count, e->input, c->count * sizeof(float));
-        time[b] = e->timestep;
-    }
-    kadr_status st = run_segment(p->run, p->stages->segment[STAGE_DENOISE], err);
+    struct sampler_config config = sampler_for(c->painting->config.model, p->rq, p->init);
+    config.noise = (struct noise_source){sampler_normals, c};
+    kadr_status st = sampler_open(&c->sampler, c->painting->config.ctx->mem, &config, err);
     if (st) return st;
-    if (branches == 2)
-        guide(run_buffer(p->run, "unet.output"), c->count, p->rq->guidance,
-              p->rq->guidance_rescale);
+    if (p->init && !(p->mask && p->rq->strength >= 1))
+        sampler_start_from(c->sampler, c->init, c->noise);
+    else sampler_start(c->sampler, c->noise);
     return KADR_OK;
 }
 
-static kadr_status denoise_step(const struct canvas *c, struct sampler *s,
-                                const struct sampler_eval *e, kadr_error *err) {
+/* What the samplers want; false when they are done. Pictures of a group have samplers of the same
+ * steps. */
+static bool next_evaluation(const struct painting *g) {
+    bool more = true;
+    for (size_t i = 0; i < g->count; i++)
+        more = sampler_next(g->canvas[i].sampler, &g->canvas[i].eval) && more;
+    return more;
+}
+
+static void put_inputs(const struct canvas *c) {
+    size_t size = c->painting->size;
+    for (int b = 0; b < c->painting->config.stages->shape.branches; b++) {
+        memcpy(sample_row(c, "unet.latents", b, size), c->eval.input, size * sizeof(float));
+        *(float *)sample_row(c, "unet.timestep", b, 1) = c->eval.timestep;
+    }
+}
+
+/* Gives the UNet's output, guided, to the sampler. */
+static void take_output(struct canvas *c) {
+    const struct painting *g = c->painting;
+    float *out = sample_row(c, "unet.output", 0, g->size);
+    if (g->config.stages->shape.branches == 2)
+        guide(out, sample_row(c, "unet.output", 1, g->size), g->size, c->p->rq->guidance,
+              c->p->rq->guidance_rescale);
+    sampler_give(c->sampler, out);
+    if (!c->mask) return;
+    sampler_noise_to_level(c->sampler, c->init, c->noise, c->known);
+    guide_blend(sampler_latents(c->sampler), c->known, c->mask, (size_t)g->channels,
+                (size_t)(g->h * g->w));
+}
+
+static kadr_status step(const struct painting *g, kadr_error *err) {
+    const struct sampler_eval *e = &g->canvas[0].eval;
+    struct progress *progress = g->config.progress;
     double from = sys_seconds();
-    kadr_status st = evaluate(c, e, err);
+    for (size_t i = 0; i < g->count; i++) put_inputs(&g->canvas[i]);
+    kadr_status st = run_stage(g, STAGE_DENOISE, e->evaluation + 1 < e->evaluations, err);
     if (st) return st;
-    sampler_give(s, run_buffer(c->p->run, "unet.output"));
-    if (c->mask) {
-        sampler_noise_to_level(s, c->init, c->noise, c->known);
-        guide_blend(sampler_latents(s), c->known, c->mask, (size_t)c->channels,
-                    (size_t)(c->h * c->w));
-    }
-    progress_measure(c->p->progress, sys_seconds() - from);
-    return progress_tell(c->p->progress, "denoise", e->evaluation + 1, e->step + 1, e->steps, NULL,
-                         err);
+    for (size_t i = 0; i < g->count; i++) take_output(&g->canvas[i]);
+    progress_measure(progress, sys_seconds() - from);
+    return progress_tell(progress, "denoise", e->evaluation + 1, e->step + 1, e->steps, NULL, err);
 }
 
-static kadr_status denoise(const struct canvas *c, struct painted *out, kadr_error *err) {
-    const struct paint *p = c->p;
-    struct sampler_config config = sampler_for(p->model, p->rq, p->init);
-    config.noise = (struct noise_source){sampler_normals, (void *)(uintptr_t)c};
-    struct sampler *s;
-    kadr_status st = sampler_open(&s, p->ctx->mem, &config, err);
-    if (st) return st;
-    if (p->init && !(p->mask && p->rq->strength >= 1)) sampler_start_from(s, c->init, c->noise);
-    else sampler_start(s, c->noise);
-    struct sampler_eval e;
-    while (!st && sampler_next(s, &e)) {
-        p->progress->evaluations = e.evaluations;
-        out->steps = e.steps;
-        st = denoise_step(c, s, &e, err);
+kadr_status painting_denoise(struct painting *g, kadr_error *err) {
+    double start = sys_seconds();
+    int planned = (int)g->canvas[0].p->rq->steps;
+    run_use_lanes(g->config.run, (int)g->count, g->config.stages->shape.pictures);
+    kadr_status st = progress_tell(g->config.progress, "encode", 0, 0, planned, NULL, err);
+    if (!st) st = prepare(g, err);
+    g->seconds_encode = sys_seconds() - start;
+    for (size_t i = 0; i < g->count && !st; i++) st = open_sampler(&g->canvas[i], err);
+    while (!st && next_evaluation(g)) {
+        g->config.progress->evaluations = g->canvas[0].eval.evaluations;
+        st = step(g, err);
     }
-    if (!st) memcpy(out->latents, sampler_latents(s), c->count * sizeof(float));
-    sampler_close(s);
+    for (size_t i = 0; i < g->count && !st; i++) {
+        struct canvas *c = &g->canvas[i];
+        memcpy(c->latents, sampler_latents(c->sampler), g->size * sizeof(float));
+        sampler_close(c->sampler);
+        c->sampler = NULL;
+    }
+    g->seconds_denoise = sys_seconds() - start - g->seconds_encode;
     return st;
 }
 
-static kadr_status decode(const struct canvas *c, struct painted *out, kadr_error *err) {
-    const struct paint *p = c->p;
-    float *latents = run_buffer(p->run, "vae.latents");
-    memcpy(latents, out->latents, c->count * sizeof(float));
-    vae_unscale(&p->model->vae, latents, 1, c->h * c->w);
-    kadr_status st = run_segment(p->run, p->stages->segment[STAGE_DECODE], err);
-    if (st) return st;
-    pixels_from_floats(run_buffer(p->run, "vae.picture"),
-                       (size_t)(p->rq->width * p->rq->height * 3), out->rgb);
-    return KADR_OK;
-}
+/* ---- After the last step */
 
-/* Text, start picture and mask: everything before the first step. */
-static kadr_status prepare(const struct canvas *c, kadr_error *err) {
-    const struct paint *p = c->p;
-    struct text_embeds e;
-    kadr_status st = text_embeds_make(&e, p->ctx->mem, p->model, p->text, err);
-    if (!st) st = text_encode(&e, p->run, p->stages, p->model, p->text, err);
-    if (!st && p->rq->save_embeds && p->index == 0)
-        st = text_embeds_save(&e, p->ctx->mem, p->model, p->rq->save_embeds, err);
-    if (!st && p->init) st = encode_init(c, err);
-    if (!st && p->mask) st = prepare_mask(c, err);
-    if (!st) st = initial_noise(c, err);
-    if (!st) st = condition(p, &e, err);
-    text_embeds_free(&e);
-    return st;
-}
-
-kadr_status paint(const struct paint *p, struct painted *out, kadr_error *err) {
-    struct canvas c;
-    memset(out, 0, sizeof *out);
-    double start = sys_seconds(), encoded = 0, denoised = 0;
-    kadr_status st = canvas_open(&c, p, err);
-    size_t pixels = (size_t)(p->rq->width * p->rq->height * 3);
-    out->latents = st ? NULL : mem_array(p->ctx->mem, c.count, sizeof(float));
-    out->rgb = st ? NULL : mem_alloc(p->ctx->mem, pixels);
-    if (!st && (!out->latents || !out->rgb)) st = err_nomem(err, "picture", pixels);
-    if (!st) st = progress_tell(p->progress, "encode", 0, 0, (int)p->rq->steps, NULL, err);
-    if (!st) st = prepare(&c, err);
-    encoded = sys_seconds();
-    if (!st) st = denoise(&c, out, err);
-    denoised = sys_seconds();
-    if (!st)
-        st = progress_tell(p->progress, "decode", p->progress->evaluations, out->steps, out->steps,
-                           NULL, err);
-    if (!st) st = decode(&c, out, err);
-    double done = sys_seconds();
-    out->seconds_encode = encoded - start;
-    out->seconds_denoise = denoised - encoded;
-    out->seconds_decode = done - denoised;
-    p->progress->outside = out->seconds_encode + out->seconds_decode;
-    canvas_close(&c);
-    if (st) painted_free(out);
+kadr_status painting_decode(struct painting *g, size_t i, struct painted *out, kadr_error *err) {
+    const struct canvas *c = &g->canvas[i];
+    const struct sampler_eval *e = &c->eval;
+    struct run *run = g->config.run;
+    struct progress *progress = g->config.progress;
+    size_t pixels = (size_t)(c->p->rq->width * c->p->rq->height * 3);
+    double start = sys_seconds(), share = 1.0 / (double)g->count;
+    *out = (struct painted){.latents = c->latents,
+                            .steps = e->steps,
+                            .seconds_encode = g->seconds_encode * share,
+                            .seconds_denoise = g->seconds_denoise * share};
+    out->rgb = mem_alloc(g->config.ctx->mem, pixels);
+    if (!out->rgb) return err_nomem(err, "picture", pixels);
+    kadr_status st =
+        progress_tell(progress, "decode", progress->evaluations, e->steps, e->steps, NULL, err);
+    if (!st) {
+        float *latents = run_buffer(run, "vae.latents", 0);
+        memcpy(latents, c->latents, g->size * sizeof(float));
+        vae_unscale(&g->config.model->vae, latents, 1, g->h * g->w);
+        st = run_stage(g, STAGE_DECODE, i + 1 < g->count, err);
+    }
+    if (!st) pixels_from_floats(run_buffer(run, "vae.picture", 0), pixels, out->rgb);
+    else painted_free(out);
+    out->seconds_decode = sys_seconds() - start;
+    progress->outside = out->seconds_encode + out->seconds_decode;
     return st;
 }
 
 void painted_free(struct painted *out) {
-    mem_free(out->latents);
     mem_free(out->rgb);
-    out->latents = NULL;
     out->rgb = NULL;
 }
 
@@ -265,11 +373,14 @@ size_t paint_bytes(const struct draw_model *model, const kadr_request *rq,
     struct sampler_config s = sampler_for(model, rq, rq->init);
     size_t pixels = (size_t)(rq->width * rq->height);
     size_t bytes = sampler_bytes(&s) + 5 * s.count * sizeof(float) + text_embeds_bytes(model, text);
-    /* The picture, and its encoded form while it is written. */
-    bytes += pixels * 3 * 2;
     if (rq->mask) bytes += pixels * sizeof(float) + pixels * 4;
     if (rq->init) bytes += pixels * 4;
     return bytes;
+}
+
+/* The picture, and its encoded form while it is written. */
+size_t paint_bytes_once(const kadr_request *rq) {
+    return (size_t)(rq->width * rq->height) * 3 * 2;
 }
 
 /* "a, b, c" of the samplers (schedules: false) or the schedules. */

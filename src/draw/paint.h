@@ -1,4 +1,11 @@
-/* paint.h: one picture, from tokens to pixels, through a program that was planned before. */
+/* paint.h: pictures from tokens to pixels, through a program that was planned before. Pictures of
+ * one group are denoised together, step by step, and decoded one after the other.
+ *
+ *     painting_open(&p, &config, pictures, count, err);
+ *     painting_denoise(p, err);
+ *     for each i: painting_decode(p, i, &out, err); ...; painted_free(&out);
+ *     painting_close(p);
+ */
 #ifndef KADR_DRAW_PAINT_H
 #define KADR_DRAW_PAINT_H
 
@@ -8,34 +15,46 @@
 #include "draw/text.h"
 #include "image/image.h"
 
-/* One picture of a request. */
+/* One picture of a request. Borrowed while it is painted. */
 struct paint {
-    kadr_context *ctx;
-    const struct draw_model *model;
-    const struct stages *stages;
-    struct run *run;
     const kadr_request *rq; /* resolved */
     const struct text_request *text;
     const struct image *init, *mask; /* NULL: none */
     uint64_t seed;
     size_t index; /* of the request's count */
+};
+
+/* What all pictures of a group share. */
+struct paint_config {
+    kadr_context *ctx;
+    const struct draw_model *model;
+    const struct stages *stages;
+    struct run *run;
     struct progress *progress;
 };
 
 /* What comes out. */
 struct painted {
-    float *latents; /* [channels, h, w], before the VAE */
+    float *latents; /* [channels, h, w], before the VAE; the painting's */
     uint8_t *rgb;   /* [height, width, 3] */
-    double seconds_encode, seconds_denoise, seconds_decode;
+    double seconds_encode, seconds_denoise, seconds_decode; /* the first two: a picture's share */
     int steps;
 };
 
-kadr_status paint(const struct paint *p, struct painted *out, kadr_error *err);
+struct painting;
+kadr_status painting_open(struct painting **out, const struct paint_config *config,
+                          const struct paint *pictures, size_t count, kadr_error *err);
+void painting_close(struct painting *p); /* `p` may be NULL */
+
+/* Everything up to the latents of all pictures. */
+kadr_status painting_denoise(struct painting *p, kadr_error *err);
+kadr_status painting_decode(struct painting *p, size_t i, struct painted *out, kadr_error *err);
 void painted_free(struct painted *out); /* idempotent */
 
-/* Bytes that painting takes beside the arena. */
+/* Bytes that painting takes beside the arena: of each picture of a group, and once. */
 size_t paint_bytes(const struct draw_model *model, const kadr_request *rq,
                    const struct text_request *text);
+size_t paint_bytes_once(const kadr_request *rq);
 
 /* KADR_EUSAGE when the request names an unknown sampler or schedule: says which there are. */
 kadr_status paint_check_sampler(const kadr_request *rq, kadr_error *err);

@@ -24,7 +24,7 @@ static kadr_status settings_json(const struct paint *p, const struct picture_fac
               json_object_set_new(settings, "seed", json_integer((json_int_t)p->seed)) ||
               json_object_set_new(settings, "precision", json_string(dtype_name(facts->dtype)));
     struct buf b;
-    buf_init(&b, p->ctx->mem);
+    buf_init(&b, facts->ctx->mem);
     bad = bad || json_dump_callback(settings, append, &b, REQUEST_JSON_FLAGS);
     json_decref(settings);
     *out = bad ? NULL : buf_take(&b);
@@ -39,10 +39,11 @@ static const char *a1111_sampler(const char *name, struct sample_name *n) {
     return name;
 }
 
-static kadr_status parameters_text(const struct paint *p, char **out, kadr_error *err) {
+static kadr_status parameters_text(const struct paint *p, const struct picture_facts *facts,
+                                   char **out, kadr_error *err) {
     const kadr_request *rq = p->rq;
     struct arena a;
-    arena_init(&a, p->ctx->mem);
+    arena_init(&a, facts->ctx->mem);
     struct image_text list[12];
     size_t n = 0;
 #define PUT(k, ...) list[n++] = (struct image_text){k, arena_printf(&a, __VA_ARGS__)}
@@ -53,7 +54,7 @@ static kadr_status parameters_text(const struct paint *p, char **out, kadr_error
     PUT("CFG scale", "%g", rq->guidance);
     PUT("Seed", "%llu", (unsigned long long)p->seed);
     PUT("Size", "%dx%d", (int)rq->width, (int)rq->height);
-    PUT("Model", "%s", file_name(rq->model ? rq->model : weights_path(p->model->weights)));
+    PUT("Model", "%s", file_name(rq->model ? rq->model : weights_path(facts->model->weights)));
     if (rq->init) PUT("Denoising strength", "%g", rq->strength);
     if (rq->clip_skip) PUT("Clip skip", "%d", (int)rq->clip_skip + 2);
     PUT("RNG", "%s", strcmp(rq->rng, "philox") == 0 ? "NV" : "CPU");
@@ -66,7 +67,7 @@ static kadr_status parameters_text(const struct paint *p, char **out, kadr_error
     bool ok = true;
     for (size_t i = 0; i < n; i++) ok = ok && list[i].value;
     struct buf b;
-    buf_init(&b, p->ctx->mem);
+    buf_init(&b, facts->ctx->mem);
     if (ok) parameters_write(&parameters, &b);
     *out = ok ? buf_take(&b) : NULL;
     buf_free(&b);
@@ -75,10 +76,10 @@ static kadr_status parameters_text(const struct paint *p, char **out, kadr_error
 }
 
 /* ---- What was measured */
-static kadr_status report_json(const struct paint *p, const struct painted *q,
-                               const struct picture_facts *facts, char **out, kadr_error *err) {
+static kadr_status report_json(const struct painted *q, const struct picture_facts *facts,
+                               char **out, kadr_error *err) {
     struct buf b;
-    buf_init(&b, p->ctx->mem);
+    buf_init(&b, facts->ctx->mem);
     double total = q->seconds_encode + q->seconds_denoise + q->seconds_decode;
     buf_printf(&b,
                "{\"seconds\":%.3f,\"seconds_encode\":%.3f,\"seconds_denoise\":%.3f,\"seconds_"
@@ -86,7 +87,7 @@ static kadr_status report_json(const struct paint *p, const struct painted *q,
                total, q->seconds_encode, q->seconds_denoise, q->seconds_decode);
     buf_printf(&b, "\"steps\":%d,\"seconds_per_step\":%.4f,\"precision\":\"%s\",\"threads\":%d,",
                q->steps, q->steps ? q->seconds_denoise / q->steps : 0.0, dtype_name(facts->dtype),
-               pool_threads(p->ctx->pool));
+               pool_threads(facts->ctx->pool));
     buf_printf(&b,
                "\"planned_peak_bytes\":%zu,\"measured_peak_bytes\":%llu,\"budget_bytes\":%llu,"
                "\"weight_bytes_read\":%llu}",
@@ -96,26 +97,27 @@ static kadr_status report_json(const struct paint *p, const struct painted *q,
     return *out ? KADR_OK : err_nomem(err, "report", 1024);
 }
 
-static kadr_status save_latents(const struct paint *p, const struct painted *q, kadr_error *err) {
-    int64_t scale = vae_scale(&p->model->vae);
+static kadr_status save_latents(const struct paint *p, const struct painted *q,
+                                const struct picture_facts *facts, kadr_error *err) {
+    int64_t scale = vae_scale(&facts->model->vae);
     const struct safetensors_out t = {
         .name = "latents",
         .dtype = SAFETENSORS_F32,
         .rank = 4,
-        .dim = {1, p->model->vae.latent_channels, p->rq->height / scale, p->rq->width / scale},
+        .dim = {1, facts->model->vae.latent_channels, p->rq->height / scale, p->rq->width / scale},
         .data = q->latents};
-    return safetensors_write(p->ctx->mem, p->rq->save_latents, &t, 1, NULL, err);
+    return safetensors_write(facts->ctx->mem, p->rq->save_latents, &t, 1, NULL, err);
 }
 
 kadr_status picture_deliver(const struct paint *p, const struct painted *q, size_t request,
                             const struct picture_facts *facts, const kadr_observer *observer,
                             kadr_error *err) {
     char *settings = NULL, *parameters = NULL, *report = NULL;
-    int64_t scale = vae_scale(&p->model->vae);
+    int64_t scale = vae_scale(&facts->model->vae);
     kadr_status st = settings_json(p, facts, &settings, err);
-    if (!st) st = parameters_text(p, &parameters, err);
-    if (!st) st = report_json(p, q, facts, &report, err);
-    if (!st && p->rq->save_latents && p->index == 0) st = save_latents(p, q, err);
+    if (!st) st = parameters_text(p, facts, &parameters, err);
+    if (!st) st = report_json(q, facts, &report, err);
+    if (!st && p->rq->save_latents && p->index == 0) st = save_latents(p, q, facts, err);
     if (!st && observer && observer->picture) {
         const kadr_picture out = {.request = request,
                                   .index = p->index,
@@ -127,7 +129,7 @@ kadr_status picture_deliver(const struct paint *p, const struct painted *q, size
                                   .settings = settings,
                                   .report = report,
                                   .latents = q->latents,
-                                  .latent_channels = (int)p->model->vae.latent_channels,
+                                  .latent_channels = (int)facts->model->vae.latent_channels,
                                   .latent_height = (int)(p->rq->height / scale),
                                   .latent_width = (int)(p->rq->width / scale)};
         if (observer->picture(observer->user, &out))

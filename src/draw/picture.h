@@ -5,6 +5,8 @@
 #include "draw/paint.h"
 
 struct picture_facts {
+    kadr_context *ctx;
+    const struct draw_model *model;
     size_t planned;      /* bytes that the plan promised at most */
     uint64_t budget;     /* 0: unknown */
     uint64_t bytes_read; /* weights read for this picture */

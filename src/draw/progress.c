@@ -9,7 +9,9 @@ kadr_status progress_tell(struct progress *p, const char *stage, int evaluation,
                           int steps, const struct preview *preview, kadr_error *err) {
     int ended = p->ctx->interrupted;
     if (p->observer && p->observer->progress && !ended) {
-        double ahead = (double)(p->pictures - p->picture) * p->evaluations - evaluation;
+        size_t group = p->group ? p->group : 1;
+        size_t groups = (p->pictures - p->picture + group - 1) / group;
+        double ahead = (double)groups * p->evaluations - evaluation;
         kadr_progress out = {.stage = stage,
                              .picture = p->picture,
                              .pictures = p->pictures,

@@ -13,7 +13,8 @@ struct progress {
     kadr_context *ctx;
     const kadr_observer *observer; /* may be NULL */
     size_t picture, pictures;
-    int evaluations;       /* that one picture takes */
+    size_t group;          /* pictures that are drawn together */
+    int evaluations;       /* that one group takes */
     double per_evaluation; /* seconds, smoothed; 0: unknown */
     double outside; /* seconds a picture beside its evaluations, of the last one; 0: unknown */
 };

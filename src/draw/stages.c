@@ -18,7 +18,7 @@ static const char *const graph_names[STAGE_COUNT] = {
 static void describe(struct graph *g, enum stage stage, const struct draw_model *model,
                      const struct stages_shape *s) {
     int64_t scale = vae_scale(&model->vae);
-    const struct unet_shape unet = {.n = s->branches,
+    const struct unet_shape unet = {.n = stages_rows(s),
                                     .h = s->height / scale,
                                     .w = s->width / scale,
                                     .prompt = s->chunks * CLIP_TOKENS};
@@ -35,13 +35,19 @@ static void describe(struct graph *g, enum stage stage, const struct draw_model 
     }
 }
 
+/* Pictures that are drawn together share one run of the encoders and of the UNet; each is decoded
+ * on its own. */
+static int lanes_of(enum stage stage, const struct stages_shape *s) {
+    if (stage == STAGE_TEXT || stage == STAGE_TEXT_2) return s->pictures;
+    return stage == STAGE_CONDITION || stage == STAGE_DENOISE ? stages_lanes(s) : 1;
+}
+
 kadr_status stages_open(struct stages *s, struct mem *m, const struct draw_model *model,
-                        const struct stages_shape *shape, const struct backend *backend,
-                        void *state, kadr_error *err) {
+                        const struct stages_shape *shape, const struct plan_options *options,
+                        const struct backend *backend, void *state, kadr_error *err) {
     memset(s, 0, sizeof *s);
     s->shape = *shape;
     program_init(&s->program, m);
-    s->program.keep_weights = shape->keep_weights;
     const struct run_source source = draw_source(model->weights);
     kadr_status st = KADR_OK;
     for (int i = 0; i < STAGE_COUNT; i++) {
@@ -49,14 +55,16 @@ kadr_status stages_open(struct stages *s, struct mem *m, const struct draw_model
         s->segment[i] = -1;
         if (i == STAGE_ENCODE && !shape->init) continue;
         describe(&s->graphs[i], (enum stage)i, model, shape);
-        s->segment[i] = program_add(&s->program, stage_names[i], &s->graphs[i], 1, err);
+        s->segment[i] =
+            program_add(&s->program, stage_names[i], &s->graphs[i], lanes_of((enum stage)i, shape),
+                        i == STAGE_DENOISE ? shape->steps : 1, err);
         if (s->segment[i] < 0) {
             st = graph_failed(&s->graphs[i]) ? s->graphs[i].error.status : KADR_EMEMORY;
             goto fail;
         }
     }
     st = run_prepare(backend, state, &source, &s->program, err);
-    if (!st) st = plan_make(&s->plan, m, &s->program, BACKEND_ALIGN, err);
+    if (!st) st = plan_make(&s->plan, m, &s->program, options, err);
     if (st) goto fail;
     return KADR_OK;
 fail:

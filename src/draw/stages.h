@@ -24,13 +24,24 @@ struct stages_shape {
     enum dtype dtype;
     int64_t width, height; /* of the picture */
     int branches;          /* 2 with guidance: unconditional, conditional; else 1 */
+    int pictures;          /* that are drawn together, each weight fetched once for all */
+    bool serial;           /* branches take turns too, instead of being one batch */
+    int steps;             /* about how often the UNet runs */
     int64_t chunks;        /* prompt chunks of the longer branch */
     int64_t text_samples;  /* chunks that the encoders see: both branches', unless one is zeros */
     int64_t extra_rows;    /* vectors of textual inversion */
     int clip_skip;
-    bool init;         /* a start picture is encoded */
-    bool keep_weights; /* see program.h */
+    bool init; /* a start picture is encoded */
 };
+
+/* Samples (branches of all pictures) of one lane of the UNet, and its lanes. Sample b of picture p
+ * is row (p * branches + b) % rows of lane (p * branches + b) / rows. */
+static inline int stages_rows(const struct stages_shape *s) {
+    return s->serial ? 1 : s->branches;
+}
+static inline int stages_lanes(const struct stages_shape *s) {
+    return s->branches * s->pictures / stages_rows(s);
+}
 
 struct stages {
     struct stages_shape shape;
@@ -43,8 +54,8 @@ struct stages {
 /* Describes, binds every weight (KADR_EMODEL when one is missing or of the wrong shape) and plans.
  */
 kadr_status stages_open(struct stages *s, struct mem *m, const struct draw_model *model,
-                        const struct stages_shape *shape, const struct backend *backend,
-                        void *state, kadr_error *err);
+                        const struct stages_shape *shape, const struct plan_options *options,
+                        const struct backend *backend, void *state, kadr_error *err);
 void stages_close(struct stages *s); /* idempotent */
 
 #endif

@@ -114,17 +114,17 @@ static bool next_chunk(const struct text_request *text, struct chunk_at *at) {
 }
 #define FIRST_CHUNK ((struct chunk_at){0, 0, -1, -1})
 
-static void *buffer(struct run *run, const char *component, const char *name) {
+static void *buffer(struct run *run, const char *component, const char *name, int lane) {
     char full[64];
     snprintf(full, sizeof full, "%s.%s", component, name);
-    return run_buffer(run, full);
+    return run_buffer(run, full, lane);
 }
 
-static void put_ids(struct run *run, const struct draw_model *model,
+static void put_ids(struct run *run, int lane, const struct draw_model *model,
                     const struct text_request *text, int encoder) {
-    int32_t *ids = buffer(run, components[encoder], "ids"),
-            *eos = buffer(run, components[encoder], "eos");
-    float *extra = buffer(run, components[encoder], "extra");
+    int32_t *ids = buffer(run, components[encoder], "ids", lane),
+            *eos = buffer(run, components[encoder], "eos", lane);
+    float *extra = buffer(run, components[encoder], "extra", lane);
     if (extra)
         memcpy(extra, model->extra[encoder],
                (size_t)(model->extra_rows * model->text[encoder].width) * sizeof *extra);
@@ -137,13 +137,14 @@ static void put_ids(struct run *run, const struct draw_model *model,
 
 /* Hidden states of one encoder into their columns, emphasized; pooled states from the first chunks.
  */
-static void take_states(struct text_embeds *e, struct run *run, const struct draw_model *model,
-                        const struct text_request *text, int encoder) {
+static void take_states(struct text_embeds *e, struct run *run, int lane,
+                        const struct draw_model *model, const struct text_request *text,
+                        int encoder) {
     int64_t width = model->text[encoder].width, cross = model->unet.cross;
     int64_t column = encoder ? model->text[0].width : 0;
-    float *hidden = buffer(run, components[encoder], "hidden"),
-          *skipped = buffer(run, components[encoder], "skipped");
-    const float *pooled = buffer(run, components[encoder], "pooled");
+    float *hidden = buffer(run, components[encoder], "hidden", lane),
+          *skipped = buffer(run, components[encoder], "skipped", lane);
+    const float *pooled = buffer(run, components[encoder], "pooled", lane);
     for (struct chunk_at at = FIRST_CHUNK; next_chunk(text, &at);) {
         /* Diffusers' clip_skip is for the positive prompt only. */
         float *from = skipped && at.branch == BRANCH_POSITIVE ? skipped : hidden;
@@ -158,16 +159,7 @@ static void take_states(struct text_embeds *e, struct run *run, const struct dra
     }
 }
 
-kadr_status text_encode(struct text_embeds *e, struct run *run, const struct stages *stages,
-                        const struct draw_model *model, const struct text_request *text,
-                        kadr_error *err) {
-    for (int encoder = 0; encoder < 2; encoder++) {
-        put_ids(run, model, text, encoder);
-        kadr_status st =
-            run_segment(run, stages->segment[encoder ? STAGE_TEXT_2 : STAGE_TEXT], err);
-        if (st) return st;
-        take_states(e, run, model, text, encoder);
-    }
+static void put_lengths(struct text_embeds *e, const struct text_request *text) {
     int row = 0;
     for (int b = 0; b < BRANCHES; b++) {
         if (!text->used[b]) continue;
@@ -175,6 +167,20 @@ kadr_status text_encode(struct text_embeds *e, struct run *run, const struct sta
         int64_t chunks = text->zeros[b] ? text->chunks : (int64_t)text->prompt[b].chunks;
         e->lengths[row++] = (int32_t)(chunks * CLIP_TOKENS);
     }
+}
+
+kadr_status text_encode(struct text_embeds *const *embeds, const struct text_request *const *texts,
+                        size_t count, struct run *run, const struct stages *stages,
+                        const struct draw_model *model, kadr_error *err) {
+    for (int encoder = 0; encoder < 2; encoder++) {
+        for (size_t i = 0; i < count; i++) put_ids(run, (int)i, model, texts[i], encoder);
+        int segment = stages->segment[encoder ? STAGE_TEXT_2 : STAGE_TEXT];
+        kadr_status st = run_segment(run, segment, 0, false, err);
+        if (st) return st;
+        for (size_t i = 0; i < count; i++)
+            take_states(embeds[i], run, (int)i, model, texts[i], encoder);
+    }
+    for (size_t i = 0; i < count; i++) put_lengths(embeds[i], texts[i]);
     return KADR_OK;
 }
 

@@ -40,9 +40,9 @@ size_t text_embeds_bytes(const struct draw_model *model, const struct text_reque
 kadr_status text_embeds_save(const struct text_embeds *e, struct mem *m,
                              const struct draw_model *model, const char *path, kadr_error *err);
 
-/* Runs both encoders. */
-kadr_status text_encode(struct text_embeds *e, struct run *run, const struct stages *stages,
-                        const struct draw_model *model, const struct text_request *text,
-                        kadr_error *err);
+/* Runs both encoders, for the prompts of `count` pictures at once. */
+kadr_status text_encode(struct text_embeds *const *embeds, const struct text_request *const *texts,
+                        size_t count, struct run *run, const struct stages *stages,
+                        const struct draw_model *model, kadr_error *err);
 
 #endif

@@ -59,6 +59,13 @@ int64_t tensor_rows(const struct tensor *t) {
     return (int64_t)tensor_elements(t) / tensor_width(t);
 }
 
+void op_tensors(const struct op *op, tensor_id used[OP_TENSORS]) {
+    memcpy(used, op->in, sizeof op->in);
+    used[OP_INPUTS] = op->epi.residual;
+    used[OP_INPUTS + 1] = op->epi.sample_add;
+    used[OP_INPUTS + 2] = op->out;
+}
+
 double op_flops(const struct graph *g, const struct op *op) {
     const struct tensor *out = &g->tensors[op->out];
     switch (op->kind) {

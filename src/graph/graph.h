@@ -141,6 +141,13 @@ struct op {
     enum order order; /* CONVERT */
 };
 
+/* Columns [first, first + count) of the output of a LINEAR or CONV, which need only that part of
+ * its weight; both are multiples of PART_COLUMNS, but that the last part takes what is left. */
+#define PART_COLUMNS 64
+struct op_part {
+    int64_t first, count;
+};
+
 struct graph {
     struct arena arena; /* owns everything below */
     const char *name;
@@ -198,6 +205,10 @@ int64_t tensor_width(const struct tensor *t); /* the last dimension */
 
 /* Multiply-adds times two of one operation: what reports and benchmarks divide by. */
 double op_flops(const struct graph *g, const struct op *op);
+
+/* All tensors of an operation: inputs, those of its epilogue, output; NO_TENSOR where absent. */
+#define OP_TENSORS (OP_INPUTS + 3)
+void op_tensors(const struct op *op, tensor_id used[OP_TENSORS]);
 
 /* One operation as a line of text into `line`; for reports and tests. */
 void op_describe(const struct graph *g, const struct op *op, char *line, size_t size);

@@ -1,33 +1,50 @@
-/* plan.h: a program with its needs -> an offset for everything. A pure function: the same program
- * gives the same plan. What a run takes from the arena is what the plan says, because the executor
- * has no other place to put things.
+/* plan.h: a program with its needs and a budget -> an offset for everything, and which weights stay
+ * in memory. A pure function: the same program and budget give the same plan. What a run takes from
+ * the arena is what the plan says, because the executor has no other place to put things.
  */
 #ifndef KADR_PLAN_PLAN_H
 #define KADR_PLAN_PLAN_H
 
-#include "plan/program.h"
+#include "plan/walk.h"
+
+struct plan_options {
+    size_t budget; /* bytes that the arena may have; 0: any */
+    bool keep;     /* other pictures follow: keep all weights until the end, if that fits */
+};
 
 struct segment_plan {
-    size_t *tensor;    /* by tensor: offset in the arena */
-    size_t *weight;    /* by weight */
-    size_t *workspace; /* by operation */
-    size_t staging;    /* offset of the staging block */
-    size_t weight_bytes, temp_bytes,
-        workspace_bytes; /* resident weights; peak of temps; largest workspace */
+    struct walk walk;
+    size_t *tensor;         /* [lanes][tensors]: offset in the arena of a temp */
+    bool *stays;            /* by weight */
+    size_t *weight;         /* by weight that stays: offset in the arena */
+    size_t workspace;       /* offset; serves each operation in turn */
+    size_t staging;         /* offset */
+    size_t ring;            /* offset of the ring of slots */
+    size_t ring_bytes;      /* 0: nothing is streamed */
+    size_t resident_bytes;  /* of weights that stay */
+    size_t temp_bytes;      /* the most that temps take at one tick */
+    size_t workspace_bytes; /* the most that an operation wants */
 };
 
 struct plan {
     struct arena arena;
-    size_t bytes;   /* of the whole arena */
+    struct plan_options options;
+    size_t bytes;   /* of the whole arena; more than the budget when the program does not fit */
     size_t bound;   /* what no placement could undercut */
-    size_t *buffer; /* by program buffer: offset */
+    bool keep;      /* all weights stay until the end of the run */
+    size_t *buffer; /* by program buffer: offset of its first copy */
+    size_t *buffer_step; /* from one copy to the next */
     size_t buffer_bytes;
     struct segment_plan segments[PROGRAM_SEGMENTS];
 };
 
-/* Every segment's needs must be filled. `align` is a power of two. */
-kadr_status plan_make(struct plan *plan, struct mem *m, const struct program *program, size_t align,
-                      kadr_error *err);
+/* Every segment's needs must be filled. Of the plans that fit, the one that reads the fewest bytes;
+ * when none fits, the smallest. */
+kadr_status plan_make(struct plan *plan, struct mem *m, const struct program *program,
+                      const struct plan_options *options, kadr_error *err);
 void plan_free(struct plan *plan); /* idempotent */
+
+/* Bytes of weights that running the segment once reads, when those that stay are there. */
+size_t plan_bytes_read(const struct plan *plan, int segment);
 
 #endif

@@ -30,7 +30,8 @@ void program_hold(struct program *p, int buffer, int first, int last) {
     if (last > b->last) b->last = last;
 }
 
-static kadr_status bind(struct program *p, const struct tensor *t, int segment, kadr_error *err) {
+static kadr_status bind(struct program *p, const struct tensor *t, int segment, int lanes,
+                        kadr_error *err) {
     int i = program_find(p, t->name);
     if (i >= 0) {
         if (p->buffers[i].bytes != tensor_bytes(t))
@@ -38,6 +39,7 @@ static kadr_status bind(struct program *p, const struct tensor *t, int segment, 
                            "program: %s is %zu bytes in one graph and %zu in another", t->name,
                            p->buffers[i].bytes, tensor_bytes(t));
         program_hold(p, i, segment, segment);
+        if (lanes > p->buffers[i].lanes) p->buffers[i].lanes = lanes;
         return KADR_OK;
     }
     if (p->buffer_count == p->buffer_room) {
@@ -48,12 +50,15 @@ static kadr_status bind(struct program *p, const struct tensor *t, int segment, 
         p->buffers = more;
         p->buffer_room = room;
     }
-    p->buffers[p->buffer_count++] = (struct program_buffer){
-        .name = t->name, .bytes = tensor_bytes(t), .first = segment, .last = segment};
+    p->buffers[p->buffer_count++] = (struct program_buffer){.name = t->name,
+                                                            .bytes = tensor_bytes(t),
+                                                            .lanes = lanes,
+                                                            .first = segment,
+                                                            .last = segment};
     return KADR_OK;
 }
 
-int program_add(struct program *p, const char *stage, const struct graph *g, int repeats,
+int program_add(struct program *p, const char *stage, const struct graph *g, int lanes, int repeats,
                 kadr_error *err) {
     if (graph_status(g, err)) return -1;
     if (p->segment_count == PROGRAM_SEGMENTS) {
@@ -62,12 +67,14 @@ int program_add(struct program *p, const char *stage, const struct graph *g, int
     }
     int index = p->segment_count;
     for (int i = 0; i < g->tensor_count; i++)
-        if (g->tensors[i].role != TENSOR_TEMP && bind(p, &g->tensors[i], index, err)) return -1;
+        if (g->tensors[i].role != TENSOR_TEMP && bind(p, &g->tensors[i], index, lanes, err))
+            return -1;
     struct segment *s = &p->segments[index];
-    *s = (struct segment){.stage = stage, .graph = g, .repeats = repeats};
+    *s = (struct segment){.stage = stage, .graph = g, .lanes = lanes, .repeats = repeats};
     s->needs.weight_bytes = arena_array(&p->arena, (size_t)g->weight_count + 1, sizeof(size_t));
+    s->needs.part_bytes = arena_array(&p->arena, (size_t)g->weight_count + 1, sizeof(size_t));
     s->needs.workspace = arena_array(&p->arena, (size_t)g->op_count + 1, sizeof(size_t));
-    if (!s->needs.weight_bytes || !s->needs.workspace) {
+    if (!s->needs.weight_bytes || !s->needs.part_bytes || !s->needs.workspace) {
         err_nomem(err, "program", (size_t)(g->weight_count + g->op_count) * sizeof(size_t));
         return -1;
     }

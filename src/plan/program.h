@@ -1,10 +1,13 @@
 /* program.h: a whole run as data: segments in the order in which they run, each a graph that runs
- * `repeats` times, and the buffers that carry values between segments and to and from the host.
- * Everything that takes part in a run is in it, so that lifetimes can be worked out over the whole.
+ * `repeats` times in `lanes` copies, and the buffers that carry values between segments and to and
+ * from the host. Everything that takes part in a run is in it, so that lifetimes can be worked out
+ * over the whole.
  *
- * Graph inputs and outputs are bound to buffers by name. Time is counted in ticks: a segment has
- * one tick for loading its weights, one for each operation and one for what the host reads
- * afterwards.
+ * Lanes are copies of one graph with values of their own and the same weights: the two branches of
+ * guidance, or several pictures. They take turns, so that each weight is fetched once for all.
+ *
+ * Graph inputs and outputs are bound to buffers by name; a buffer has as many copies as the widest
+ * segment that uses it has lanes. Time is counted in ticks, see walk.h.
  */
 #ifndef KADR_PLAN_PROGRAM_H
 #define KADR_PLAN_PROGRAM_H
@@ -16,21 +19,24 @@
 /* What a backend wants for a graph, asked before planning. */
 struct segment_needs {
     size_t *weight_bytes; /* by weight: packed */
+    size_t *part_bytes;   /* by weight: of PART_COLUMNS columns; 0: it cannot be cut */
     size_t *workspace;    /* by operation */
-    size_t staging;       /* for reading and packing, at the loading tick */
+    size_t staging;       /* for reading and packing, while the segment runs */
 };
 
 struct segment {
     const char *stage;         /* for progress and reports: "encode", "denoise", ... */
     const struct graph *graph; /* borrowed */
-    int repeats;
+    int lanes;
+    int repeats; /* about how often it runs for one picture: what keeping its weights is worth */
     struct segment_needs needs;
 };
 
 struct program_buffer {
     const char *name;
-    size_t bytes;
-    int first, last; /* segments that use it; the host may use it from the loading tick of the first
+    size_t bytes; /* of one copy */
+    int lanes;
+    int first, last; /* segments that use it; the host may use it from the first tick of the first
                         to the last tick of the last */
 };
 
@@ -40,8 +46,6 @@ struct program {
     int segment_count;
     struct program_buffer *buffers;
     int buffer_count, buffer_room;
-    bool keep_weights; /* weights, once loaded, stay until the end of the run: for several pictures
-                        */
 };
 
 void program_init(struct program *p, struct mem *m);
@@ -49,7 +53,7 @@ void program_free(struct program *p); /* idempotent */
 
 /* Appends a segment; -1 with the error filled when the graph failed or its inputs contradict a
  * buffer. */
-int program_add(struct program *p, const char *stage, const struct graph *g, int repeats,
+int program_add(struct program *p, const char *stage, const struct graph *g, int lanes, int repeats,
                 kadr_error *err);
 
 /* Index of a buffer, or -1. */

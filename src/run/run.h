@@ -1,10 +1,13 @@
-/* run.h: carries out a planned program on a backend. It owns the one arena of the run; weights are
- * read and packed into their slots when their segment begins and are gone when it has ended.
+/* run.h: carries out a planned program on a backend. It owns the one arena of the run; a reader
+ * thread fetches weights ahead of the operations that need them: those that stay once, the others
+ * each time, into slots of a ring.
  *
  *     run_prepare(backend, state, source, &program, err);          // fill in the needs, check
- * every weight plan_make(&plan, mem, &program, BACKEND_ALIGN, err); run_open(&run, mem, &(struct
- * run_config){...}, err); memcpy(run_buffer(run, "unet.latents"), ...); run_segment(run, denoise,
- * err);                              // once for each repeat
+ *                                                                  // every weight
+ *     plan_make(&plan, mem, &program, &options, err);
+ *     run_open(&run, mem, &(struct run_config){...}, err);
+ *     memcpy(run_buffer(run, "unet.latents", lane), ...);
+ *     run_segment(run, denoise, 0, more, err);                     // once for each step
  */
 #ifndef KADR_RUN_RUN_H
 #define KADR_RUN_RUN_H
@@ -12,7 +15,7 @@
 #include "backend/backend.h"
 #include "plan/plan.h"
 
-/* Where weights come from. */
+/* Where weights come from. Functions are called from the reader thread. */
 struct run_source {
     void *user;
     /* KADR_EMODEL with file, name and what was expected unless there is a tensor of that name and
@@ -21,6 +24,11 @@ struct run_source {
     /* Rows [row, row + rows) of the first dimension as stored. */
     kadr_status (*read)(void *user, const struct weight *w, int64_t row, int64_t rows, void *to,
                         kadr_error *err);
+    /* Whether the weight lies there in the packed form, `bytes` in all. NULL: none does. */
+    bool (*packed)(void *user, const struct weight *w, size_t bytes);
+    /* Bytes [at, at + size) of the packed form; `to` has room up to a multiple of PLAN_ALIGN. */
+    kadr_status (*read_packed)(void *user, const struct weight *w, size_t at, size_t size, void *to,
+                               kadr_error *err);
 };
 
 /* Asks the backend for the needs of every segment and the source for every weight: after this
@@ -34,7 +42,8 @@ struct run_config {
     const struct run_source *source;
     const struct program *program;
     const struct plan *plan;
-    /* Asked between operations and pieces of weights; true ends the run with KADR_EINTERRUPTED. */
+    /* Asked between operations and pieces of weights, from both threads; true ends the run with
+     * KADR_EINTERRUPTED. */
     bool (*cancelled)(void *user);
     void *user;
 };
@@ -44,18 +53,28 @@ kadr_status run_open(struct run **out, struct mem *m, const struct run_config *c
                      kadr_error *err);
 void run_close(struct run *r); /* `r` may be NULL; gives the arena back */
 
-/* A buffer of the program; NULL when it has none of that name. Contents before the first segment
- * that uses it and after the last are undefined. */
-void *run_buffer(struct run *r, const char *name);
+/* A copy of a buffer of the program; NULL when there is none of that name. Contents before the
+ * first segment that uses it and after the last are undefined. */
+void *run_buffer(struct run *r, const char *name, int lane);
 
-/* Runs a segment once, after loading its weights when they are not there. */
-kadr_status run_segment(struct run *r, int segment, kadr_error *err);
+/* Runs a segment once: all its lanes; one that has a single lane with the buffers' copies of number
+ * `lane` (those that have as many). `again`: it will be run again next, so that its first weights
+ * may be fetched. */
+kadr_status run_segment(struct run *r, int segment, int lane, bool again, kadr_error *err);
 
-/* Bytes of weights read so far. */
-uint64_t run_bytes_read(const struct run *r);
+/* From now on `used` of `all` lanes are run in every segment that has several: fewer pictures than
+ * were planned for. */
+void run_use_lanes(struct run *r, int used, int all);
 
-/* For tests and debugging: called after each operation with its output, which is valid during the
- * call. */
+/* What a run did so far. */
+struct run_stats {
+    uint64_t bytes_read;   /* of weights */
+    double seconds_waited; /* that operations waited for weights */
+};
+void run_get_stats(struct run *r, struct run_stats *stats);
+
+/* For tests and debugging: called after each operation (of each lane, of each part) with its
+ * output, which is valid during the call. */
 typedef void run_watch(void *user, const struct graph *g, const struct op *op, const void *out);
 void run_set_watch(struct run *r, run_watch *watch, void *user);
 

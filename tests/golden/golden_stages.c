@@ -19,7 +19,7 @@ static void check(struct stage *s, const struct safetensors *file, const char *n
                   const char *buffer, double bar) {
     size_t count;
     float *want = golden_read(s->mem, file, name, &count);
-    double e = relative_error(run_buffer(s->run, buffer), want, count);
+    double e = relative_error(run_buffer(s->run, buffer, 0), want, count);
     mem_free(want);
     printf("    %-28s relative error %.2e\n", buffer, e);
     if (!(e <= bar)) fail_msg("%s: relative error %g, expected at most %g", buffer, e, bar);
@@ -46,7 +46,7 @@ static void text(const char *folder, const char *golden) {
         snprintf(path, sizeof path, "%s.ids", names[i]);
         golden_put(&s, &file, i ? "ids2" : "ids", path);
         if (i) golden_put(&s, &file, "eos2", "text_encoder_2.eos");
-        must(run_segment(s.run, 0, &err), &err);
+        must(run_segment(s.run, 0, 0, false, &err), &err);
         snprintf(path, sizeof path, "%s.hidden", names[i]);
         check(&s, &file, i ? "hidden2" : "hidden", path, 1e-4);
         if (i) check(&s, &file, "pooled", "text_encoder_2.pooled", 1e-4);
@@ -77,11 +77,11 @@ static void unet(const char *folder, const char *golden, const char *tag) {
     golden_put(&s, &file, "prompt_embeds", "unet.prompt_embeds");
     golden_put(&s, &file, "text_embeds", "unet.text_embeds");
     golden_put(&s, &file, "time_ids", "unet.time_ids");
-    must(run_segment(s.run, 0, &err), &err);
+    must(run_segment(s.run, 0, 0, false, &err), &err);
     golden_put(&s, &file, "latents", "unet.latents");
     golden_put(&s, &file, "timestep", "unet.timestep");
     golden_put(&s, &file, "lengths", "unet.prompt_lengths");
-    must(run_segment(s.run, 1, &err), &err);
+    must(run_segment(s.run, 1, 0, false, &err), &err);
     check(&s, &file, "output", "unet.output", 1e-4);
     safetensors_close(&file);
     stage_close(&s);
@@ -106,7 +106,7 @@ static void vae(const char *folder, const char *golden) {
         stage_ready(&s);
         golden_put(&s, &file, encode ? "clamped" : "latents",
                    encode ? "vae.picture" : "vae.latents");
-        must(run_segment(s.run, 0, &err), &err);
+        must(run_segment(s.run, 0, 0, false, &err), &err);
         if (encode) check(&s, &file, "moments", "vae.moments", 1e-4);
         else check(&s, &file, "picture", "vae.picture", 1e-4);
         safetensors_close(&file);

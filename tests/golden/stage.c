@@ -29,11 +29,11 @@ void stage_open(struct stage *s, const char *folder, enum dtype dtype, int graph
 void stage_ready(struct stage *s) {
     kadr_error err = {0};
     for (int i = 0; i < s->graphs; i++)
-        if (program_add(&s->program, "golden", &s->graph[i], 1, &err) < 0)
+        if (program_add(&s->program, "golden", &s->graph[i], 1, 1, &err) < 0)
             fail_msg("%s", err.message);
     s->source = draw_source(s->weights);
     must(run_prepare(&backend_cpu, s->state, &s->source, &s->program, &err), &err);
-    must(plan_make(&s->plan, s->mem, &s->program, BACKEND_ALIGN, &err), &err);
+    must(plan_make(&s->plan, s->mem, &s->program, &s->options, &err), &err);
     const struct run_config config = {.backend = &backend_cpu,
                                       .state = s->state,
                                       .source = &s->source,
@@ -67,7 +67,7 @@ static const struct safetensors_tensor *find(const struct safetensors *file, con
 void golden_put(struct stage *s, const struct safetensors *file, const char *name,
                 const char *buffer) {
     const struct safetensors_tensor *t = find(file, name);
-    void *to = run_buffer(s->run, buffer);
+    void *to = run_buffer(s->run, buffer, 0);
     int index = program_find(&s->program, buffer);
     if (!to) fail_msg("no buffer %s", buffer);
     size_t room = s->program.buffers[index].bytes, wide = t->dtype == SAFETENSORS_I64 ? 2 : 1;

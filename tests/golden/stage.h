@@ -16,6 +16,7 @@ struct stage {
     struct graph graph[2]; /* one after the other: conditioning, step */
     int graphs;
     struct program program;
+    struct plan_options options; /* set before stage_ready */
     struct plan plan;
     struct run_source source;
     struct run *run;

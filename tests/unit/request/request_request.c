@@ -104,7 +104,7 @@ static void wrong_values_change_nothing(void **state) {
         {"precision", "bf", "f32|bf16|int8|auto"},
         {"precision", "", "f32|bf16|int8|auto"},
         {"precision", "f32|bf16", "f32|bf16|int8|auto"},
-        {"memory", "8", "64M"},
+        {"memory", "8", "8M"},
         {"memory", "G", "size"},
         {"memory", "8GX", "size"},
         {"memory", "8iB", "size"},
