@@ -116,7 +116,8 @@ static kadr_status lay_out(struct layout *l, const struct prompt_piece *piece, s
         size_t before = l->all.count;
         kadr_status st = tokenizer_encode(l->t, piece[i].text, piece[i].size, &l->all, err);
         if (st) return st;
-        ok = put_tokens(l, l->all.id + before, l->all.count - before, piece[i].weight, comma);
+        if (l->all.count > before)
+            ok = put_tokens(l, l->all.id + before, l->all.count - before, piece[i].weight, comma);
     }
     if (ok && (l->used || !l->count)) ok = next_chunk(l);
     return ok ? KADR_OK : err_nomem(err, "prompt", l->room * sizeof *l->chunk);

@@ -59,8 +59,8 @@ struct prompt {
     bool weighted;             /* some weight is not 1 */
 };
 
-/* Everything in `out` lives in `a`. Text that is too long or an embedding with too many vectors is
- * KADR_EUSAGE. */
+/* Everything in `out` lives in `a`. Text that is too long, a weight beyond 1e6 or an embedding with
+ * too many vectors is KADR_EUSAGE. */
 kadr_status prompt_read(struct arena *a, struct tokenizer *const tokenizer[PROMPT_ENCODERS],
                         const char *text, bool plain, const struct prompt_embedding *embedding,
                         size_t embeddings, struct prompt *out, kadr_error *err);

@@ -8,6 +8,7 @@
 
 #define ROUND 1.1
 #define SQUARE (1 / 1.1)
+#define WEIGHT_MOST 1e6 /* beyond it there is no picture, only numbers that overflow */
 
 struct parser {
     struct prompt_piece *piece; /* [room]: at most two for each byte, and one */
@@ -145,6 +146,10 @@ kadr_status prompt_parse(struct arena *a, const char *text, struct prompt_piece 
     for (size_t i = 0; i < s.rounds; i++) multiply_from(&s, s.round[i], ROUND);
     for (size_t i = 0; i < s.squares; i++) multiply_from(&s, s.square[i], SQUARE);
     if (s.count == 0) add_piece(&s, text, 0, false);
+    for (size_t i = 0; i < s.count; i++)
+        if (!(fabs(s.piece[i].weight) <= WEIGHT_MOST))
+            return err_set(err, KADR_EUSAGE, "a weight of %g in the prompt, expected at most %g",
+                           s.piece[i].weight, WEIGHT_MOST);
     join_pieces(&s, texts);
     *pieces = s.piece;
     *count = s.count;
