@@ -122,6 +122,7 @@ enum kadr_option_use {
     KADR_FOR_TOKENS = 1 << 2,
     KADR_FOR_INSPECT = 1 << 3,
     KADR_FOR_PLAN = 1 << 4,
+    KADR_FOR_PACK = 1 << 5,
     KADR_IN_SETTINGS = 1 << 16, /* decides the pixels: stands in a picture's settings */
     KADR_IN_CONFIG = 1 << 17    /* may stand in kadr.ini and the environment */
 };
@@ -157,7 +158,7 @@ KADR_API const char *kadr_request_get(const kadr_request *rq, const char *name);
 
 /* ---- Drawing --------------------------------------------------------------------------------- */
 typedef struct kadr_progress {
-    const char *stage;        /* "encode", "denoise", "decode", "load" */
+    const char *stage;        /* "encode", "denoise", "decode"; "pack", "verify" */
     size_t picture, pictures; /* which of how many, from 0 */
     int step, steps;          /* within the picture */
     double seconds_per_step;  /* of late; 0: unknown yet */
@@ -198,6 +199,18 @@ KADR_API kadr_status kadr_draw(kadr_context *ctx, kadr_request *const *requests,
 /* PNG with the settings inside, written atomically. */
 KADR_API kadr_status kadr_picture_write(const kadr_picture *picture, const char *path,
                                         kadr_error *err);
+
+/* ---- Packed models ---------------------------------------------------------------------------
+ * One file with everything as it is computed with, in the order of its use: it starts without
+ * conversion and is read straight into place, past the page cache. */
+
+/* Packs the model of `rq` (with its "vae" and "lora"; "weights" says bf16 or f32) into `path`,
+ * which ends in ".kadr", atomically. The observer's progress counts tensors. */
+KADR_API kadr_status kadr_pack(kadr_context *ctx, const kadr_request *rq, const char *path,
+                               const kadr_observer *observer, kadr_error *err);
+/* Reads a packed model and compares all checksums; KADR_EMODEL names what is damaged. */
+KADR_API kadr_status kadr_verify(kadr_context *ctx, const char *path, const kadr_observer *observer,
+                                 kadr_error *err);
 
 /* ---- Looking ---------------------------------------------------------------------------------
  * Each gives a JSON text that the caller frees with kadr_free. */

@@ -24,6 +24,7 @@ struct backend_config {
 
 struct backend {
     const char *name;
+    const char *layout; /* of its packed weights: a model packed by one serves all that share it */
 
     kadr_status (*open)(const struct backend_config *config, void **state, kadr_error *err);
     void (*close)(void *state); /* idempotent on NULL */

@@ -1,5 +1,7 @@
 /* file.c: see file.h. */
 #include "base/file.h"
+#include "base/chk.h"
+#include "base/sys.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -11,9 +13,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+static int64_t change_of(const struct stat *s) {
+#ifdef __APPLE__
+    return (int64_t)s->st_mtimespec.tv_sec * 1000000000 + s->st_mtimespec.tv_nsec;
+#else
+    return (int64_t)s->st_mtim.tv_sec * 1000000000 + s->st_mtim.tv_nsec;
+#endif
+}
+
 kadr_status file_open(struct file *f, struct mem *m, const char *path, kadr_status missing,
                       kadr_error *err) {
-    *f = (struct file){.fd = -1};
+    *f = (struct file){.fd = -1, .direct = -1};
     /* Not blocking: a FIFO in a model's place must not hang us. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat s;
@@ -34,13 +44,17 @@ kadr_status file_open(struct file *f, struct mem *m, const char *path, kadr_stat
     }
     f->fd = fd;
     f->size = (uint64_t)s.st_size;
+    f->change = change_of(&s);
     return KADR_OK;
 }
 
 void file_close(struct file *f) {
-    if (f->fd >= 0 && f->path) close(f->fd);
+    if (f->fd >= 0 && f->path) {
+        close(f->fd);
+        if (f->direct >= 0) close(f->direct);
+    }
     mem_free(f->path);
-    *f = (struct file){.fd = -1};
+    *f = (struct file){.fd = -1, .direct = -1};
 }
 
 kadr_status file_read_at(const struct file *f, uint64_t offset, void *to, size_t size,
@@ -57,6 +71,34 @@ kadr_status file_read_at(const struct file *f, uint64_t offset, void *to, size_t
         done += (size_t)n;
     }
     return KADR_OK;
+}
+
+void file_open_direct(struct file *f) {
+    struct stat ours, direct;
+    int fd = sys_open_direct(f->path);
+    bool same = fd >= 0 && fstat(f->fd, &ours) == 0 && fstat(fd, &direct) == 0 &&
+                ours.st_dev == direct.st_dev && ours.st_ino == direct.st_ino;
+    if (same) f->direct = fd;
+    else if (fd >= 0) close(fd);
+}
+
+kadr_status file_read_direct(const struct file *f, uint64_t offset, void *to, size_t size,
+                             kadr_error *err) {
+    struct stat s;
+    if (fstat(f->fd, &s) == 0 && (change_of(&s) != f->change || (uint64_t)s.st_size != f->size))
+        return err_set(err, KADR_EIO, "%s: was changed while it was read", f->path);
+    size_t done = 0;
+    if (f->direct >= 0 && offset % FILE_DIRECT == 0 && (uintptr_t)to % FILE_DIRECT == 0)
+        while (done < size) {
+            size_t whole = chk_align(size - done, FILE_DIRECT);
+            ssize_t n = pread(f->direct, (char *)to + done, whole, (off_t)(offset + done));
+            if (n < 0 && errno == EINTR) continue;
+            if (n <= 0) break; /* the other way reads the rest, or says what is wrong */
+            done += (size_t)n;
+            if (done % FILE_DIRECT) break; /* the end of the file */
+        }
+    return done >= size ? KADR_OK
+                        : file_read_at(f, offset + done, (char *)to + done, size - done, err);
 }
 
 kadr_status file_read_all(struct mem *m, const char *path, size_t most, kadr_status missing,

@@ -8,9 +8,11 @@
 #include "base/mem.h"
 
 struct file {
-    int fd;        /* -1: closed */
-    uint64_t size; /* when it was opened */
-    char *path;    /* owned */
+    int fd;         /* -1: closed */
+    int direct;     /* the same file past the page cache; -1: not opened so */
+    uint64_t size;  /* when it was opened */
+    int64_t change; /* when it had been changed last, in ns */
+    char *path;     /* owned */
 };
 
 /* Regular files only. Missing or unreadable: `missing` is the status (KADR_EMODEL for parts of a
@@ -23,6 +25,15 @@ void file_close(struct file *f); /* idempotent */
  * Thread-safe. */
 kadr_status file_read_at(const struct file *f, uint64_t offset, void *to, size_t size,
                          kadr_error *err);
+
+/* Lets file_read_direct go past the page cache, where the file system can. */
+void file_open_direct(struct file *f);
+#define FILE_DIRECT ((size_t)4096)
+/* As file_read_at, but what is read does not fill the page cache: `offset` and `to` should be
+ * multiples of FILE_DIRECT, and `to` has room up to the next multiple behind `size`. A file that
+ * was changed since it was opened is KADR_EIO. */
+kadr_status file_read_direct(const struct file *f, uint64_t offset, void *to, size_t size,
+                             kadr_error *err);
 
 /* The whole file, NUL-terminated (not counted), from `m`; refused when larger than `most`. */
 kadr_status file_read_all(struct mem *m, const char *path, size_t most, kadr_status missing,

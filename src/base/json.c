@@ -57,6 +57,16 @@ static const json_t *get(const json_t *o, const char *key) {
     return v && !json_is_null(v) ? v : NULL;
 }
 
+static int put_bytes(const char *bytes, size_t size, void *user) {
+    struct buf *to = user;
+    buf_add(to, bytes, size);
+    return buf_ok(to) ? 0 : -1;
+}
+
+bool json_put(struct buf *to, const json_t *json, size_t flags) {
+    return json && json_dump_callback(json, put_bytes, to, flags) == 0;
+}
+
 kadr_status json_get_int(const json_t *o, const char *name, const char *key, int64_t low,
                          int64_t high, int64_t *out, kadr_error *err) {
     const json_t *v = get(o, key);

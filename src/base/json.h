@@ -4,8 +4,8 @@
 #ifndef KADR_BASE_JSON_H
 #define KADR_BASE_JSON_H
 
+#include "base/buf.h"
 #include "base/err.h"
-#include "base/mem.h"
 #include <jansson.h>
 
 /* `name` is used in messages only. `bad` is the status of an error of form. The caller owns *out
@@ -16,6 +16,10 @@ kadr_status json_parse(const char *text, size_t size, const char *name, kadr_sta
 /* Reads and parses a file of at most `most` bytes. */
 kadr_status json_read(struct mem *m, const char *path, size_t most, kadr_status bad, json_t **out,
                       kadr_error *err);
+
+/* Appends `json` as text, with jansson's flags; false (and nothing more) when it is NULL or memory
+ * is refused. */
+bool json_put(struct buf *to, const json_t *json, size_t flags);
 
 /* Typed look-ups in an object: absent or null keeps the default in *out; another type or a value
  * outside [low, high] is an error that names `name` and the key. */

@@ -19,6 +19,10 @@ void sys_release(
     void *pages,
     size_t size); /* private anonymous pages back to the system; they read as zero afterwards */
 
+/* A file opened for reading past the page cache: offsets, sizes and addresses are then multiples of
+ * 4096. -1 where the file system does not do that. */
+int sys_open_direct(const char *path);
+
 void sys_caches(size_t *l1d, size_t *l2, size_t *l3); /* bytes of one instance; 0: unknown */
 unsigned sys_arm_flags(void); /* enum cpu_flag of an aarch64 processor; 0 elsewhere */
 

@@ -3,6 +3,7 @@
 #include "base/cpu.h"
 #include "base/sys.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <sched.h>
 #include <stdbool.h>
@@ -159,6 +160,10 @@ size_t sys_page(void) {
 
 void sys_release(void *pages, size_t size) {
     madvise(pages, size, MADV_DONTNEED);
+}
+
+int sys_open_direct(const char *path) {
+    return open(path, O_RDONLY | O_CLOEXEC | O_DIRECT);
 }
 
 void sys_caches(size_t *l1d, size_t *l2, size_t *l3) {

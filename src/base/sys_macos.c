@@ -2,6 +2,7 @@
 #include "base/cpu.h"
 #include "base/sys.h"
 
+#include <fcntl.h>
 #include <mach/mach.h>
 #include <sys/mman.h>
 #include <sys/sysctl.h>
@@ -57,6 +58,12 @@ size_t sys_page(void) {
 void sys_release(void *pages, size_t size) {
     /* A new mapping over the old: MADV_FREE would leave the pages counted. */
     mmap(pages, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON | MAP_FIXED, -1, 0);
+}
+
+int sys_open_direct(const char *path) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) fcntl(fd, F_NOCACHE, 1);
+    return fd;
 }
 
 void sys_caches(size_t *l1d, size_t *l2, size_t *l3) {

@@ -108,6 +108,8 @@ kadr_status command_generate(struct cli *cli, kadr_error *err);
 kadr_status command_board(struct cli *cli, kadr_error *err);
 kadr_status command_tokens(struct cli *cli, kadr_error *err);
 kadr_status command_inspect(struct cli *cli, kadr_error *err);
+kadr_status command_pack(struct cli *cli, kadr_error *err);
+kadr_status command_verify(struct cli *cli, kadr_error *err);
 kadr_status command_plan(struct cli *cli, kadr_error *err);
 kadr_status command_config(struct cli *cli, kadr_error *err);
 kadr_status command_help(struct cli *cli, kadr_error *err);

@@ -34,6 +34,14 @@ static const struct command command_table[] = {
      "Plans the whole drawing without computing anything: its stages, what each takes, and "
      "whether it fits.",
      command_plan},
+    {"pack", "MODEL", 1, 1, KADR_FOR_PACK, "make one fast file of a model",
+     "Writes the whole model as MODEL.kadr, in the form in which it is computed with: it starts "
+     "without conversion and is read straight into place, so that little memory is nearly as fast "
+     "as much. -m takes such a file like any model.",
+     command_pack},
+    {"verify", "FILE", 1, 1, KADR_FOR_PACK, "check a packed model",
+     "Reads a file that `kadr pack` wrote and compares the checksum of every tensor.",
+     command_verify},
     {"config", "[show|path|check]", 0, 1, DRAWS, "show or check the configuration",
      "show: every value and where it came from, for the flags that are given. path: the files "
      "that are read. check: says what is wrong with files, environment and flags before anything "

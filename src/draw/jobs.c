@@ -42,14 +42,13 @@ static kadr_status resolve(struct jobs *j, struct job *job, kadr_error *err) {
     const char *path = request_model_path(job->rq);
     if (!path) return err_set(err, KADR_EUSAGE, "no model: name one with --model");
     json_t *defaults;
-    kadr_status st = request_model_defaults(path, &defaults, err);
+    kadr_status st = draw_model_defaults(j->ctx->mem, path, &defaults, err);
     if (!st) st = request_resolve(job->rq, defaults, err);
     json_decref(defaults);
     if (st) return st;
     if (!job->rq->prompt) return err_set(err, KADR_EUSAGE, "no prompt: say what to draw");
     if (strcmp(job->rq->precision, "int8") == 0)
         return err_set(err, KADR_EUSAGE, "--precision int8 is not there yet; use bf16 or f32");
-    (void)j;
     return KADR_OK;
 }
 
@@ -66,6 +65,24 @@ static kadr_status check_size(const struct job *job, kadr_error *err) {
         return err_set(err, KADR_EUSAGE,
                        "--clip-skip %d: a text encoder of this model has only %d layers",
                        (int)rq->clip_skip, (int)job->model->text[0].layers);
+    return KADR_OK;
+}
+
+/* A packed model is what it was packed for. */
+static kadr_status check_packing(const struct jobs *j, const struct job *job, kadr_error *err) {
+    const char *layout, *wish = job->rq->precision, *path = weights_path(job->model->weights);
+    enum dtype dtype;
+    if (!weights_packing(job->model->weights, &layout, &dtype)) return KADR_OK;
+    if (strcmp(layout, j->ctx->backend->layout) != 0)
+        return err_set(err, KADR_EMODEL,
+                       "%s: packed as %s, this machine computes with %s: pack it "
+                       "again",
+                       path, layout, j->ctx->backend->layout);
+    if (strcmp(wish, "auto") != 0 && strcmp(wish, dtype_name(dtype)) != 0)
+        return err_set(err, KADR_EUSAGE,
+                       "%s: packed in %s; leave --precision out or pack the model "
+                       "in %s",
+                       path, dtype_name(dtype), wish);
     return KADR_OK;
 }
 
@@ -150,6 +167,8 @@ static kadr_status choose_plan(struct jobs *j, struct job *job, kadr_error *err)
     bool bf16 = strcmp(job->rq->precision, "bf16") == 0 || (automatic && fast_bf16);
     enum dtype tries[2] = {bf16 ? DTYPE_BF16 : DTYPE_F32, DTYPE_BF16};
     int count = automatic && !bf16 ? 2 : 1;
+    const char *layout;
+    if (weights_packing(job->model->weights, &layout, &tries[0])) count = 1;
     for (int i = 0; i < count; i++) {
         struct stages_shape shape = shape_of(job, tries[i]);
         for (int serial = 0; serial <= (shape.branches > 1); serial++) {
@@ -168,6 +187,7 @@ static kadr_status prepare_job(struct jobs *j, struct job *job, kadr_error *err)
     kadr_status st = resolve(j, job, err);
     if (!st) st = find_model(j, job, err);
     if (!st) st = check_size(job, err);
+    if (!st) st = check_packing(j, job, err);
     if (!st) st = paint_check_sampler(job->rq, err);
     if (!st) st = read_pictures(j, job, err);
     if (!st) st = text_tokenize(&j->arena, &ctx->log, job->model, job->rq, &job->text, err);

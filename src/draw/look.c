@@ -7,19 +7,13 @@
 
 #include <string.h>
 
-static int append(const char *bytes, size_t size, void *user) {
-    struct buf *b = user;
-    buf_add(b, bytes, size);
-    return buf_ok(b) ? 0 : -1;
-}
-
 /* Takes `json` (NULL: memory was refused) and gives its text. */
 static kadr_status give(struct mem *m, json_t *json, char **out, kadr_error *err) {
     struct buf b;
     buf_init(&b, m);
-    int bad = !json || json_dump_callback(json, append, &b, JSON_COMPACT);
+    bool ok = json_put(&b, json, JSON_COMPACT);
     json_decref(json);
-    *out = bad ? NULL : buf_take(&b);
+    *out = ok ? buf_take(&b) : NULL;
     buf_free(&b);
     return *out ? KADR_OK : err_nomem(err, "report", 4096);
 }

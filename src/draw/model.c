@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/file.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const char *const text_names[2] = {"text_encoder", "text_encoder_2"};
@@ -128,6 +129,37 @@ static kadr_status read_embeddings(struct draw_model *model, const kadr_request 
     return st;
 }
 
+/* A file of a tokenizer in a packed model. */
+struct packed_files {
+    const struct weights *weights;
+    const char *tokenizer;
+};
+static kadr_status read_packed_file(void *user, struct mem *m, const char *name, char **text,
+                                    size_t *size, kadr_error *err) {
+    const struct packed_files *f = user;
+    char full[64];
+    snprintf(full, sizeof full, "%s.%s", f->tokenizer, name);
+    return weights_read_text(f->weights, m, full, text, size, err);
+}
+
+/* From the model's folder or packed file; else the one that is built in. */
+static kadr_status open_tokenizer(struct draw_model *model, int i, kadr_error *err) {
+    static const char *const names[2] = {"tokenizer", "tokenizer_2"};
+    const struct weights *w = model->weights;
+    char inside[64];
+    snprintf(inside, sizeof inside, "%s.vocab.json", names[i]);
+    struct packed_files packed = {w, names[i]};
+    const struct tokenizer_files files = {weights_path(w), read_packed_file, &packed};
+    const char *folder = weights_tokenizer_folder(w, names[i]);
+    if (folder) return tokenizer_open(model->mem, folder, &model->tokenizer[i], err);
+    if (weights_find(w, inside) ||
+        (snprintf(inside, sizeof inside, "%s.tokenizer.json", names[i]) > 0 &&
+         weights_find(w, inside)))
+        return tokenizer_open_files(model->mem, &files, &model->tokenizer[i], err);
+    return tokenizer_open_shipped(model->mem, i ? TOKENIZER_SDXL_2 : TOKENIZER_SDXL_1,
+                                  &model->tokenizer[i], err);
+}
+
 static kadr_status open_parts(struct draw_model *model, const struct log *log,
                               const kadr_request *rq, kadr_error *err) {
     const char *path = request_model_path(rq);
@@ -147,14 +179,7 @@ static kadr_status open_parts(struct draw_model *model, const struct log *log,
     if (!st) st = read_configs(model, err);
     if (!st) st = check_fit(model, err);
     if (!st) st = read_embeddings(model, rq, err);
-    static const char *const names[2] = {"tokenizer", "tokenizer_2"};
-    for (int i = 0; i < 2 && !st; i++) {
-        const char *folder = weights_tokenizer_folder(model->weights, names[i]);
-        if (folder) st = tokenizer_open(model->mem, folder, &model->tokenizer[i], err);
-        else
-            st = tokenizer_open_shipped(model->mem, i ? TOKENIZER_SDXL_2 : TOKENIZER_SDXL_1,
-                                        &model->tokenizer[i], err);
-    }
+    for (int i = 0; i < 2 && !st; i++) st = open_tokenizer(model, i, err);
     return st;
 }
 
@@ -181,4 +206,19 @@ void draw_model_close(struct draw_model *model) {
     arena_free(&model->arena);
     mem_free(model->key);
     mem_free(model);
+}
+
+kadr_status draw_model_defaults(struct mem *m, const char *path, json_t **out, kadr_error *err) {
+    struct weights *w;
+    char *text = NULL;
+    size_t size;
+    if (strcmp(file_extension(path), "kadr") != 0) return request_model_defaults(path, out, err);
+    *out = NULL;
+    kadr_status st = weights_open(m, NULL, path, &w, err);
+    if (st) return st;
+    st = weights_read_text(w, m, "kadr.json", &text, &size, err);
+    if (!st && text) st = json_parse(text, size, path, KADR_EMODEL, out, err);
+    mem_free(text);
+    weights_close(w);
+    return st;
 }

@@ -35,6 +35,10 @@ kadr_status draw_model_open(struct mem *m, const struct log *log, const kadr_req
                             struct draw_model **out, kadr_error *err);
 void draw_model_close(struct draw_model *model); /* `model` may be NULL */
 
+/* A model's own defaults: kadr.json in its folder or packed file; NULL: it has none. The caller
+ * owns *out (json_decref). */
+kadr_status draw_model_defaults(struct mem *m, const char *path, json_t **out, kadr_error *err);
+
 /* Whether it is the one that `rq` asks for. */
 bool draw_model_serves(const struct draw_model *model, const kadr_request *rq);
 

@@ -11,12 +11,6 @@
 #include <string.h>
 
 /* ---- Settings as kadr's JSON */
-static int append(const char *bytes, size_t size, void *user) {
-    struct buf *b = user;
-    buf_add(b, bytes, size);
-    return buf_ok(b) ? 0 : -1;
-}
-
 static kadr_status settings_json(const struct paint *p, const struct picture_facts *facts,
                                  char **out, kadr_error *err) {
     json_t *settings = request_to_json(p->rq);
@@ -25,7 +19,7 @@ static kadr_status settings_json(const struct paint *p, const struct picture_fac
               json_object_set_new(settings, "precision", json_string(dtype_name(facts->dtype)));
     struct buf b;
     buf_init(&b, facts->ctx->mem);
-    bad = bad || json_dump_callback(settings, append, &b, REQUEST_JSON_FLAGS);
+    bad = bad || !json_put(&b, settings, REQUEST_JSON_FLAGS);
     json_decref(settings);
     *out = bad ? NULL : buf_take(&b);
     buf_free(&b);

@@ -15,6 +15,17 @@ static kadr_status read_rows(void *user, const struct weight *w, int64_t row, in
     return st ? st : weights_read(user, t, row, rows, to, err);
 }
 
+static bool packed(void *user, const struct weight *w, size_t bytes) {
+    const struct weights_tensor *t = weights_find(user, w->name);
+    return t && t->dtype == w->dtype && weights_packed_size(t) == bytes;
+}
+
+static kadr_status read_packed(void *user, const struct weight *w, size_t at, size_t size, void *to,
+                               kadr_error *err) {
+    return weights_read_packed(user, weights_find(user, w->name), at, size, to, err);
+}
+
 struct run_source draw_source(struct weights *w) {
-    return (struct run_source){.user = w, .find = find, .read = read_rows};
+    return (struct run_source){
+        .user = w, .find = find, .read = read_rows, .packed = packed, .read_packed = read_packed};
 }

@@ -1,6 +1,7 @@
 /* tokenizer.c: see tokenizer.h. Opening, added tokens, and the way of a text from bytes to words;
  * reading the files is tokenizer_read.c, merging is tokenizer_bpe.c. */
 #include "model/tokenizer.h"
+#include "base/file.h"
 #include "base/utf8.h"
 #include "model/tokenizer_parts.h"
 #include "model/unicode.h"
@@ -240,12 +241,31 @@ static struct tokenizer *new_tokenizer(struct mem *m) {
     return t;
 }
 
+static kadr_status read_in_folder(void *user, struct mem *m, const char *name, char **text,
+                                  size_t *size, kadr_error *err) {
+    struct arena a;
+    arena_init(&a, m);
+    char *path = file_join(&a, user, name);
+    kadr_status st = path ? KADR_OK : err_nomem(err, name, 0);
+    *text = NULL;
+    if (!st && file_exists(path))
+        st = file_read_all(m, path, TOKENIZER_FILE_MOST, KADR_EMODEL, text, size, err);
+    arena_free(&a);
+    return st;
+}
+
 kadr_status tokenizer_open(struct mem *m, const char *folder, struct tokenizer **out,
                            kadr_error *err) {
     if (!folder) return tokenizer_open_shipped(m, TOKENIZER_SDXL_1, out, err);
+    const struct tokenizer_files files = {folder, read_in_folder, (void *)(uintptr_t)folder};
+    return tokenizer_open_files(m, &files, out, err);
+}
+
+kadr_status tokenizer_open_files(struct mem *m, const struct tokenizer_files *files,
+                                 struct tokenizer **out, kadr_error *err) {
     struct tokenizer *t = new_tokenizer(m);
     if (!t) return err_nomem(err, "tokenizer", sizeof *t);
-    kadr_status st = tokenizer_read_folder(t, folder, err);
+    kadr_status st = tokenizer_read_files(t, files, err);
     if (st) tokenizer_close(t);
     else *out = t;
     return st;

@@ -46,6 +46,18 @@ bool tokens_add(struct tokens *ids, int32_t id); /* false: no memory */
 kadr_status tokenizer_open(struct mem *m, const char *folder, struct tokenizer **out,
                            kadr_error *err);
 
+/* The same from files that lie anywhere: `read` gives one by its name, NUL-terminated and to be
+ * freed with mem_free; *text NULL: there is none. `where` stands in messages. */
+#define TOKENIZER_FILE_MOST ((size_t)64 << 20) /* bytes of one */
+struct tokenizer_files {
+    const char *where;
+    kadr_status (*read)(void *user, struct mem *m, const char *name, char **text, size_t *size,
+                        kadr_error *err);
+    void *user;
+};
+kadr_status tokenizer_open_files(struct mem *m, const struct tokenizer_files *files,
+                                 struct tokenizer **out, kadr_error *err);
+
 /* The two tokenizers of SDXL, with the vocabulary that is built in: the same but that the second
  * pads with "!" (id 0) instead of the end mark and reads every "!" as that token. */
 enum tokenizer_shipped { TOKENIZER_SDXL_1, TOKENIZER_SDXL_2 };

@@ -35,7 +35,8 @@ kadr_status tokenizer_add(struct tokenizer *t, const struct added_token *list, s
                           const char *name, kadr_error *err);
 
 /* Fills an empty tokenizer. */
-kadr_status tokenizer_read_folder(struct tokenizer *t, const char *folder, kadr_error *err);
+kadr_status tokenizer_read_files(struct tokenizer *t, const struct tokenizer_files *files,
+                                 kadr_error *err);
 kadr_status tokenizer_read_shipped(struct tokenizer *t, enum tokenizer_shipped which,
                                    kadr_error *err);
 

@@ -1,14 +1,14 @@
 /* tokenizer_read.c: the files of a tokenizer, and the vocabulary that is built in. Which token is
  * special, and how, is put together from up to four files in the order in which transformers does
  * it. */
-#include "base/file.h"
 #include "base/json.h"
 #include "model/tokenizer_parts.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define FILE_MOST ((size_t)64 << 20)
+#define MESSAGE_NAME 512 /* bytes of a name in messages */
 #define ADDED_MOST 4096u
 
 #define START_MARK "<|startoftext|>"
@@ -84,15 +84,31 @@ static kadr_status read_merge_array(struct bpe *b, json_t *merges, const char *n
     return KADR_OK;
 }
 
-static kadr_status read_two_files(struct bpe *b, const char *vocab_path, const char *merges_path,
+/* A file's JSON and its name in messages; NULL: there is no such file. */
+static kadr_status read_json(struct mem *m, const struct tokenizer_files *files, const char *file,
+                             char name[MESSAGE_NAME], json_t **out, kadr_error *err) {
+    char *text = NULL;
+    size_t size;
+    snprintf(name, MESSAGE_NAME, "%s/%s", files->where, file);
+    kadr_status st = files->read(files->user, m, file, &text, &size, err);
+    if (!st && text) st = json_parse(text, size, name, KADR_EMODEL, out, err);
+    mem_free(text);
+    return st;
+}
+
+static kadr_status read_two_files(struct bpe *b, const struct tokenizer_files *files,
                                   kadr_error *err) {
+    char name[MESSAGE_NAME];
     json_t *vocab = NULL;
     char *merges = NULL;
     size_t size;
-    kadr_status st = json_read(b->mem, vocab_path, FILE_MOST, KADR_EMODEL, &vocab, err);
-    if (!st) st = read_vocabulary(b, vocab, vocab_path, err);
-    if (!st) st = file_read_all(b->mem, merges_path, FILE_MOST, KADR_EMODEL, &merges, &size, err);
-    if (!st) st = read_merge_lines(b, merges, size, merges_path, err);
+    kadr_status st = read_json(b->mem, files, "vocab.json", name, &vocab, err);
+    if (!st && !vocab) st = err_set(err, KADR_EMODEL, "%s: is not there", name);
+    if (!st) st = read_vocabulary(b, vocab, name, err);
+    if (!st) st = files->read(files->user, b->mem, "merges.txt", &merges, &size, err);
+    snprintf(name, sizeof name, "%s/merges.txt", files->where);
+    if (!st && !merges) st = err_set(err, KADR_EMODEL, "%s: is not there", name);
+    if (!st) st = read_merge_lines(b, merges, size, name, err);
     mem_free(merges);
     json_decref(vocab);
     return st;
@@ -268,22 +284,19 @@ static kadr_status append_specials(struct added_files *f, kadr_error *err) {
 
 /* The files beside the vocabulary. */
 struct side_files {
-    char *path[4];
+    char path[4][MESSAGE_NAME];
     json_t *json[4]; /* NULL: not there */
 };
 enum { CONFIG, SPECIAL_MAP, ADDED, WHOLE };
 
-static kadr_status open_side_files(struct side_files *s, struct tokenizer *t, const char *folder,
-                                   kadr_error *err) {
+static kadr_status open_side_files(struct side_files *s, struct mem *m,
+                                   const struct tokenizer_files *files, kadr_error *err) {
     static const char *const names[] = {"tokenizer_config.json", "special_tokens_map.json",
                                         "added_tokens.json", "tokenizer.json"};
     for (int i = 0; i < 4; i++) {
-        s->path[i] = file_join(&t->arena, folder, names[i]);
-        if (!s->path[i]) return err_nomem(err, folder, 0);
-        if (!file_exists(s->path[i])) continue;
-        kadr_status st = json_read(t->mem, s->path[i], FILE_MOST, KADR_EMODEL, &s->json[i], err);
+        kadr_status st = read_json(m, files, names[i], s->path[i], &s->json[i], err);
         if (st) return st;
-        if (!json_is_object(s->json[i]))
+        if (s->json[i] && !json_is_object(s->json[i]))
             return err_set(err, KADR_EMODEL, "%s: expected an object", s->path[i]);
     }
     return KADR_OK;
@@ -326,21 +339,17 @@ static kadr_status finish(struct tokenizer *t, const struct added_files *f, cons
     return KADR_OK;
 }
 
-kadr_status tokenizer_read_folder(struct tokenizer *t, const char *folder, kadr_error *err) {
+kadr_status tokenizer_read_files(struct tokenizer *t, const struct tokenizer_files *files,
+                                 kadr_error *err) {
     struct side_files side = {0};
     struct added_files added = {0};
-    kadr_status st = open_side_files(&side, t, folder, err);
+    kadr_status st = open_side_files(&side, t->mem, files, err);
     if (!st) st = init_added(&added, t, err);
     if (!st && side.json[WHOLE])
         st = read_one_file(&t->bpe, side.json[WHOLE], side.path[WHOLE], err);
-    else if (!st) {
-        const char *vocab = file_join(&t->arena, folder, "vocab.json");
-        const char *merges = file_join(&t->arena, folder, "merges.txt");
-        st = vocab && merges ? read_two_files(&t->bpe, vocab, merges, err)
-                             : err_nomem(err, folder, 0);
-    }
+    else if (!st) st = read_two_files(&t->bpe, files, err);
     if (!st) st = read_added(&added, &side, err);
-    if (!st) st = finish(t, &added, folder, err);
+    if (!st) st = finish(t, &added, files->where, err);
     mem_free(added.list);
     for (int i = 0; i < 4; i++) json_decref(side.json[i]);
     return st;

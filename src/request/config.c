@@ -16,11 +16,9 @@
 static const struct {
     const char *section;
     unsigned command;
-} sections[] = {{"generate", KADR_FOR_GENERATE},
-                {"board", KADR_FOR_BOARD},
-                {"tokens", KADR_FOR_TOKENS},
-                {"inspect", KADR_FOR_INSPECT},
-                {"plan", KADR_FOR_PLAN}};
+} sections[] = {{"generate", KADR_FOR_GENERATE}, {"board", KADR_FOR_BOARD},
+                {"tokens", KADR_FOR_TOKENS},     {"inspect", KADR_FOR_INSPECT},
+                {"plan", KADR_FOR_PLAN},         {"pack", KADR_FOR_PACK}};
 #define SECTIONS (sizeof sections / sizeof *sections)
 
 struct reading {

@@ -14,7 +14,7 @@ struct run {
     size_t arena_bytes;
     struct stream *stream;
     int bound, lane;
-    int used, all; /* share of the lanes that run */
+    int used, all;  /* share of the lanes that run */
     void **tensors; /* of the segment at hand: [lanes][tensors] */
     const void **weights;
     run_watch *watch;

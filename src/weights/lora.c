@@ -375,6 +375,11 @@ kadr_status weights_add_lora(struct weights *w, const char *path, double strengt
     const struct safetensors *file;
     struct index x = {0};
     json_t *adapter = NULL;
+    if (w->kind == WEIGHTS_PACKED)
+        return err_set(err, KADR_EUSAGE,
+                       "%s: a packed model takes no LoRA; pack the model with it: kadr pack MODEL "
+                       "--lora %s",
+                       w->path, path);
     kadr_status st = set_source(w, path, &file, err);
     if (st) return st;
     arena_init(&x.arena, w->mem);

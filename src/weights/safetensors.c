@@ -283,7 +283,7 @@ static void put_string(struct buf *b, const char *text) {
 }
 
 static void put_header(struct buf *b, const struct safetensors_out *tensors, size_t count,
-                       const char *const *metadata) {
+                       const char *const *metadata, size_t align) {
     const char *comma = "";
     buf_putc(b, '{');
     if (metadata && *metadata) {
@@ -308,31 +308,35 @@ static void put_header(struct buf *b, const struct safetensors_out *tensors, siz
         at = end;
     }
     buf_putc(b, '}');
-    while (b->size % 8 && buf_ok(b)) buf_putc(b, ' ');
+    while ((b->size + 8) % align && buf_ok(b)) buf_putc(b, ' ');
+}
+
+kadr_status safetensors_begin(struct file_writer *w, struct mem *m, const char *path,
+                              const struct safetensors_out *tensors, size_t count,
+                              const char *const *metadata, size_t align, kadr_error *err) {
+    struct buf b;
+    *w = (struct file_writer){.fd = -1};
+    buf_init(&b, m);
+    put_header(&b, tensors, count, metadata, align);
+    kadr_status st = buf_ok(&b) ? KADR_OK : err_nomem(err, "header", 0);
+    unsigned char head[8];
+    for (int i = 0; i < 8; i++) head[i] = (unsigned char)((uint64_t)b.size >> 8 * i);
+    if (!st) st = file_writer_begin(w, m, path, err);
+    if (!st) st = file_writer_add(w, head, sizeof head, err);
+    if (!st) st = file_writer_add(w, b.data, b.size, err);
+    if (st) file_writer_abort(w);
+    buf_free(&b);
+    return st;
 }
 
 kadr_status safetensors_write(struct mem *m, const char *path,
                               const struct safetensors_out *tensors, size_t count,
                               const char *const *metadata, kadr_error *err) {
-    struct buf b;
     struct file_writer w;
-    buf_init(&b, m);
-    put_header(&b, tensors, count, metadata);
-    if (!buf_ok(&b)) {
-        buf_free(&b);
-        return err_nomem(err, "header", 0);
-    }
-    unsigned char head[8];
-    for (int i = 0; i < 8; i++) head[i] = (unsigned char)((uint64_t)b.size >> 8 * i);
-    kadr_status st = file_writer_begin(&w, m, path, err);
-    if (!st) {
-        st = file_writer_add(&w, head, sizeof head, err);
-        if (!st) st = file_writer_add(&w, b.data, b.size, err);
-        for (size_t i = 0; i < count && !st; i++)
-            st = file_writer_add(&w, tensors[i].data, out_bytes(&tensors[i]), err);
-        if (!st) st = file_writer_commit(&w, err);
-        file_writer_abort(&w);
-    }
-    buf_free(&b);
+    kadr_status st = safetensors_begin(&w, m, path, tensors, count, metadata, 8, err);
+    for (size_t i = 0; i < count && !st; i++)
+        st = file_writer_add(&w, tensors[i].data, out_bytes(&tensors[i]), err);
+    if (!st) st = file_writer_commit(&w, err);
+    file_writer_abort(&w);
     return st;
 }

@@ -96,4 +96,11 @@ kadr_status safetensors_write(struct mem *m, const char *path,
                               const struct safetensors_out *tensors, size_t count,
                               const char *const *metadata, kadr_error *err);
 
+/* The same for data that comes in pieces: begin writes the header (`data` of the tensors is not
+ * looked at; the data begins at a multiple of `align`), then the bytes of all tensors follow in
+ * order through file_writer_add, then file_writer_commit. */
+kadr_status safetensors_begin(struct file_writer *w, struct mem *m, const char *path,
+                              const struct safetensors_out *tensors, size_t count,
+                              const char *const *metadata, size_t align, kadr_error *err);
+
 #endif

@@ -20,6 +20,8 @@ struct lora_part {
     struct lora_part *next;
 };
 
+struct packed; /* packed.c */
+
 struct entry {
     struct weights_tensor t; /* first: what others see */
     const struct safetensors *file;
@@ -27,6 +29,7 @@ struct entry {
     uint64_t begin;         /* byte of its first element: behind stored->begin in a fused tensor */
     bool transposed;        /* stored [dim[1], dim[0]] */
     struct lora_part *lora; /* in the order they were added */
+    struct packed *packed;  /* NULL: not of a packed model */
 };
 
 struct source {
@@ -52,6 +55,8 @@ struct weights {
     struct component components[COMPONENTS]; /* name NULL: free */
     char *tokenizer[2];                      /* folders, or NULL */
     size_t lora_bytes;
+    const char *layout; /* of a packed model */
+    enum dtype dtype;   /* of a packed model's networks */
 };
 
 /* Opens a file that stays open with `w`. Pickles are refused by name. */
@@ -98,6 +103,11 @@ kadr_status folder_add_file(struct weights *w, const char *component,
 kadr_status single_open(struct weights *w, const char *path, kadr_error *err);
 kadr_status single_open_component(struct weights *w, const char *path, const char *component,
                                   kadr_error *err);
+
+/* packed.c: a model that `kadr pack` wrote. */
+kadr_status packed_open(struct weights *w, const char *path, kadr_error *err);
+/* Whether a tensor lies in the backend's form, where rows cannot be read. */
+bool packed_is_panels(const struct entry *e);
 
 /* infer.c: configurations from the shapes of the tensors. `base` (may be NULL) says what shapes
  * cannot tell. Components without tensors get none. */

@@ -143,8 +143,13 @@ kadr_status weights_open(struct mem *m, const struct log *log, const char *path,
     w->path = mem_strdup(m, path);
     kadr_status st = w->path ? KADR_OK : err_nomem(err, "path", strlen(path));
     if (!st) {
-        w->kind = file_is_folder(path) ? WEIGHTS_FOLDER : WEIGHTS_SINGLE_FILE;
-        st = w->kind == WEIGHTS_FOLDER ? folder_open(w, path, err) : single_open(w, path, err);
+        bool packed = strcmp(file_extension(path), "kadr") == 0;
+        w->kind = file_is_folder(path) ? WEIGHTS_FOLDER
+                  : packed             ? WEIGHTS_PACKED
+                                       : WEIGHTS_SINGLE_FILE;
+        st = w->kind == WEIGHTS_FOLDER ? folder_open(w, path, err)
+             : packed                  ? packed_open(w, path, err)
+                                       : single_open(w, path, err);
     }
     if (st) {
         weights_close(w);
@@ -292,6 +297,9 @@ kadr_status weights_read(const struct weights *w, const struct weights_tensor *t
     if (row < 0 || rows < 0 || row > all || rows > all - row)
         return err_set(err, KADR_EOTHER, "%s: %lld rows at row %lld of %lld", t->name,
                        (long long)rows, (long long)row, (long long)all);
+    if (packed_is_panels(e))
+        return err_set(err, KADR_EMODEL, "%s: tensor %s is packed for another way of computing",
+                       w->path, t->name);
     kadr_status st = e->transposed
                          ? read_transposed(e, row, rows, to, err)
                          : read_span(e, (uint64_t)(row * length), (size_t)(rows * length), to, err);

@@ -77,6 +77,26 @@ const char *weights_tokenizer_folder(const struct weights *w, const char *which)
 kadr_status weights_read(const struct weights *w, const struct weights_tensor *t, int64_t row,
                          int64_t rows, void *to, kadr_error *err);
 
+/* ---- Packed models: tensors in the form that a backend computes with */
+
+/* The name of that form and the dtype of the networks; false: the model is not packed. */
+bool weights_packing(const struct weights *w, const char **layout, enum dtype *dtype);
+/* Bytes of a tensor of a packed model; 0: of another. */
+uint64_t weights_packed_size(const struct weights_tensor *t);
+/* Bytes [at, at + size) of it, past the page cache (file_read_direct). What is read from its first
+ * byte to its last, in order, is checked against the file's checksum the first time. One thread at
+ * a time. */
+kadr_status weights_read_packed(const struct weights *w, const struct weights_tensor *t,
+                                uint64_t at, size_t size, void *to, kadr_error *err);
+/* Checks all tensors, through a block of `size` bytes. `progress` (may be NULL) returning true ends
+ * it. */
+kadr_status weights_verify(const struct weights *w, void *block, size_t size,
+                           bool (*progress)(void *user, size_t done, size_t count), void *user,
+                           kadr_error *err);
+/* A text file that the model carries ("tokenizer/vocab.json"), NUL-terminated; *text NULL: none. */
+kadr_status weights_read_text(const struct weights *w, struct mem *m, const char *name, char **text,
+                              size_t *size, kadr_error *err);
+
 /* A textual inversion: `count` vectors of its token for each encoder whose width it has. */
 struct weights_embedding {
     int64_t count;

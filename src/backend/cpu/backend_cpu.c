@@ -74,6 +74,7 @@ static void run(void *state, const struct graph *g, const struct op *op, const s
 
 const struct backend backend_cpu = {
     .name = "cpu",
+    .layout = "panels-16",
     .open = open_cpu,
     .close = close_cpu,
     .workspace = workspace,
