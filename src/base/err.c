@@ -1,30 +1,26 @@
 /* err.c: see err.h. */
 #include "base/err.h"
+#include "base/utf8.h"
 
 #include <errno.h>
 #include <locale.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Length of the valid UTF-8 sequence at `s` (2..4), or 0. */
-static size_t sequence(const unsigned char *s) {
-    size_t n = s[0] >= 0xF0 && s[0] <= 0xF4  ? 4
-               : s[0] >= 0xE0 && s[0] < 0xF0 ? 3
-               : s[0] >= 0xC2 && s[0] < 0xE0 ? 2
-                                             : 0;
-    for (size_t i = 1; i < n; i++)
-        if ((s[i] & 0xC0) != 0x80) return 0;
-    return n;
-}
-
-/* A message may hold bytes from hostile files and ends up in terminals. */
+/* A message may hold bytes from hostile files and ends up in terminals: controls, the second set of
+ * them too, and what is no UTF-8 become '?'. */
 static void make_printable(char *text) {
-    unsigned char *s = (unsigned char *)text;
-    while (*s) {
-        size_t n = *s >= 0x20 && *s < 0x7F ? 1 : sequence(s);
-        if (n == 0) *s = '?', n = 1;
-        s += n;
+    char *to = text;
+    for (const char *p = text, *end = text + strlen(text); p < end;) {
+        const char *from = p;
+        uint32_t c = utf8_next(&p, end);
+        bool shown = c != UTF8_BROKEN && c >= 0x20 && (c < 0x7F || c >= 0xA0);
+        if (!shown) *to++ = '?';
+        else
+            while (from < p) *to++ = *from++;
     }
+    *to = 0;
 }
 
 static void store(kadr_error *err, kadr_status status, const char *format, va_list ap) {

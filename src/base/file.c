@@ -147,9 +147,18 @@ kadr_status file_writer_begin(struct file_writer *w, struct mem *m, const char *
         return err_nomem(err, path, room);
     }
     snprintf(w->part, room, "%s.%ld-%u.part", path, (long)getpid(), atomic_fetch_add(&serial, 1));
-    w->fd = open(w->part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (w->fd >= 0) return KADR_OK;
-    kadr_status st = err_errno(err, "cannot write", path);
+    struct stat s;
+    kadr_status st = KADR_OK;
+    /* A rename would put a file in the place of a device or a pipe. */
+    if (stat(path, &s) == 0 && !S_ISREG(s.st_mode))
+        st = err_set(err, KADR_EIO, "cannot write %s: expected a regular file or nothing there",
+                     path);
+    if (!st) {
+        unlink(w->part); /* of a process of the same number that was killed */
+        w->fd = open(w->part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (w->fd >= 0) return KADR_OK;
+        st = err_errno(err, "cannot write", path);
+    }
     mem_free(w->part);
     w->part = NULL;
     file_writer_abort(w);
