@@ -29,6 +29,7 @@ struct painting {
     int64_t channels, h, w; /* of the latents */
     size_t size;            /* floats of the latents */
     double seconds_encode, seconds_denoise;
+    uint8_t *look; /* [h, w, 3]: what emerges; NULL: cannot be shown */
     size_t count;
     struct canvas *canvas;
 };
@@ -74,7 +75,10 @@ kadr_status painting_open(struct painting **out, const struct paint_config *conf
     g->w = shape->width / scale;
     g->size = (size_t)(g->channels * g->h * g->w);
     g->canvas = mem_array(m, count, sizeof *g->canvas);
-    kadr_status st = g->canvas ? KADR_OK : err_nomem(err, "pictures", count * sizeof *g->canvas);
+    bool shown = config->model->vae.has_look;
+    if (shown) g->look = mem_alloc(m, (size_t)(g->h * g->w) * 3);
+    bool ok = g->canvas && (g->look || !shown);
+    kadr_status st = ok ? KADR_OK : err_nomem(err, "pictures", count * sizeof *g->canvas);
     for (; !st && g->count < count; g->count++)
         st = canvas_open(&g->canvas[g->count], g, &pictures[g->count], err);
     if (st) painting_close(g);
@@ -86,6 +90,7 @@ void painting_close(struct painting *g) {
     if (!g) return;
     for (size_t i = 0; i < g->count; i++) canvas_close(&g->canvas[i]);
     mem_free(g->canvas);
+    mem_free(g->look);
     mem_free(g);
 }
 
@@ -308,7 +313,12 @@ static kadr_status step(const struct painting *g, kadr_error *err) {
     if (st) return st;
     for (size_t i = 0; i < g->count; i++) take_output(&g->canvas[i]);
     progress_measure(progress, sys_seconds() - from);
-    return progress_tell(progress, "denoise", e->evaluation + 1, e->step + 1, e->steps, NULL, err);
+    const struct preview preview = {g->look, (int)g->w, (int)g->h};
+    const float *emerging = sampler_denoised(g->canvas[0].sampler);
+    bool shown = g->look && emerging;
+    if (shown) vae_look(&g->config.model->vae, emerging, g->h * g->w, g->look);
+    return progress_tell(progress, "denoise", e->evaluation + 1, e->step + 1, e->steps,
+                         shown ? &preview : NULL, err);
 }
 
 kadr_status painting_denoise(struct painting *g, kadr_error *err) {
@@ -378,9 +388,9 @@ size_t paint_bytes(const struct draw_model *model, const kadr_request *rq,
     return bytes;
 }
 
-/* The picture, and its encoded form while it is written. */
+/* The picture, its encoded form while it is written, and previews. */
 size_t paint_bytes_once(const kadr_request *rq) {
-    return (size_t)(rq->width * rq->height) * 3 * 2;
+    return (size_t)(rq->width * rq->height) * 3 * 2 + (size_t)(rq->width * rq->height / 16);
 }
 
 /* "a, b, c" of the samplers (schedules: false) or the schedules. */

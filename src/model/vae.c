@@ -56,6 +56,37 @@ static kadr_status read_stats(const json_t *json, struct vae_config *c, kadr_err
     return KADR_OK;
 }
 
+/* "latent_rgb": rows of a matrix that a model's maker found; known for SDXL's own VAE. */
+static kadr_status read_look(const json_t *json, struct vae_config *c, kadr_error *err) {
+    static const float sdxl[5][3] = {{0.3651f, 0.4232f, 0.4341f},
+                                     {-0.2533f, -0.0042f, 0.1068f},
+                                     {0.1076f, 0.1111f, -0.0362f},
+                                     {-0.3165f, -0.2492f, -0.2188f},
+                                     {0.1084f, -0.0175f, -0.0011f}};
+    double list[15];
+    size_t n;
+    kadr_status st = read_list(json, "latent_rgb", 15, list, &n, err);
+    if (st || c->latent_channels != 4) return st;
+    if (n && n != 15)
+        return err_set(err, KADR_EMODEL, "vae: latent_rgb: expected 15 numbers, found %zu", n);
+    for (size_t i = 0; i < n; i++) c->look[i / 3][i % 3] = (float)list[i];
+    c->has_look = n == 15;
+    if (n || fabs(c->scaling_factor - 0.13025) > 1e-6) return KADR_OK;
+    memcpy(c->look, sdxl, sizeof sdxl);
+    c->has_look = true;
+    return KADR_OK;
+}
+
+void vae_look(const struct vae_config *c, const float *latents, int64_t plane, uint8_t *rgb) {
+    for (int64_t i = 0; i < plane; i++)
+        for (int j = 0; j < 3; j++) {
+            float v = c->look[4][j];
+            for (int k = 0; k < 4; k++) v += c->look[k][j] * latents[k * plane + i];
+            v = fminf(fmaxf((v + 1) * 127.5f, 0), 255);
+            rgb[i * 3 + j] = (uint8_t)lrintf(v);
+        }
+}
+
 kadr_status vae_read_config(const json_t *json, struct vae_config *c, kadr_error *err) {
     *c = (struct vae_config){.in_channels = 3,
                              .out_channels = 3,
@@ -83,6 +114,7 @@ kadr_status vae_read_config(const json_t *json, struct vae_config *c, kadr_error
     if (!st) st = json_get_real(json, name, "shift_factor", &c->shift_factor, err);
     if (!st) st = read_channels(json, c, err);
     if (!st) st = read_stats(json, c, err);
+    if (!st) st = read_look(json, c, err);
     if (st) return st;
     if (act && describe_act(act, &c->act))
         return err_set(err, KADR_EMODEL, "vae: act_fn \"%s\" is not known to kadr", act);

@@ -22,6 +22,10 @@ struct vae_config {
     double scaling_factor, shift_factor;
     int has_stats; /* latents_mean and latents_std are given */
     double mean[16], std[16];
+    /* About what a latent pixel looks like, for previews: [latent channel][rgb] and, last, what is
+     * added; of pictures in -1..1. */
+    bool has_look;
+    float look[5][3];
 };
 
 kadr_status vae_read_config(const json_t *json, struct vae_config *out, kadr_error *err);
@@ -34,6 +38,9 @@ void vae_decode_graph(struct graph *g, const struct vae_config *config, int64_t 
 /* h, w: of the picture. */
 void vae_encode_graph(struct graph *g, const struct vae_config *config, int64_t n, int64_t h,
                       int64_t w);
+
+/* A small picture of 4-channel latents as the UNet knows them, [h * w][3]. Needs has_look. */
+void vae_look(const struct vae_config *config, const float *latents, int64_t plane, uint8_t *rgb);
 
 /* Latents as the UNet knows them <-> as the VAE knows them, [n, latent, plane] in place. */
 void vae_unscale(const struct vae_config *config, float *latents, int64_t n, int64_t plane);
