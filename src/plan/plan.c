@@ -277,6 +277,7 @@ static kadr_status plan_way(struct plan *plan, struct mem *m, const struct progr
     if (!st) {
         put_all(&d, way);
         st = place_blocks(m, d.layout.blocks, d.layout.count, PLAN_ALIGN, &plan->bytes, err);
+        plan->bytes = chk_align(plan->bytes, PLAN_ALIGN);
     }
     if (!st) st = most_alive(&d.layout, m, 0, d.layout.count, &plan->bound, err);
     for (int i = 0; i < p->segment_count && !st; i++)
