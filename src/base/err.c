@@ -1,9 +1,9 @@
 /* err.c: see err.h. */
 #include "base/err.h"
+#include "base/sys.h"
 #include "base/utf8.h"
 
 #include <errno.h>
-#include <locale.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -43,13 +43,9 @@ kadr_status err_nomem(kadr_error *err, const char *what, size_t size) {
 }
 
 kadr_status err_errno(kadr_error *err, const char *what, const char *path) {
-    int code = errno;
-    /* strerror is not thread-safe everywhere, and strerror_r has two shapes; strerror_l has one. */
-    locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-    kadr_status st =
-        err_set(err, KADR_EIO, "%s %s: %s", what, path, c ? strerror_l(code, c) : "system error");
-    if (c) freelocale(c);
-    return st;
+    char text[256];
+    sys_error_text(errno, text, sizeof text);
+    return err_set(err, KADR_EIO, "%s %s: %s", what, path, text);
 }
 
 kadr_status err_context(kadr_error *err, const char *format, ...) {

@@ -19,6 +19,9 @@ void sys_release(
     void *pages,
     size_t size); /* private anonymous pages back to the system; they read as zero afterwards */
 
+/* The system's words for an errno, in English; thread-safe. */
+void sys_error_text(int code, char *text, size_t size);
+
 /* A file opened for reading past the page cache: offsets, sizes and addresses are then multiples of
  * 4096. -1 where the file system does not do that. */
 int sys_open_direct(const char *path);

@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <locale.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -160,6 +161,12 @@ size_t sys_page(void) {
 
 void sys_release(void *pages, size_t size) {
     madvise(pages, size, MADV_DONTNEED);
+}
+
+void sys_error_text(int code, char *text, size_t size) {
+    locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    snprintf(text, size, "%s", c ? strerror_l(code, c) : "system error");
+    if (c) freelocale(c);
 }
 
 int sys_open_direct(const char *path) {

@@ -4,6 +4,8 @@
 
 #include <fcntl.h>
 #include <mach/mach.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/sysctl.h>
 #include <time.h>
@@ -58,6 +60,10 @@ size_t sys_page(void) {
 void sys_release(void *pages, size_t size) {
     /* A new mapping over the old: MADV_FREE would leave the pages counted. */
     mmap(pages, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON | MAP_FIXED, -1, 0);
+}
+
+void sys_error_text(int code, char *text, size_t size) {
+    if (strerror_r(code, text, size) != 0) snprintf(text, size, "error %d", code);
 }
 
 int sys_open_direct(const char *path) {

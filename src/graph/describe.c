@@ -26,6 +26,7 @@ static const char *const op_names[OP_KINDS] = {
     [OP_EMBED] = "embed",
     [OP_LINEAR] = "linear",
     [OP_CONV] = "conv",
+    [OP_GROUP_STATS] = "group_stats",
     [OP_GROUP_NORM] = "group_norm",
     [OP_LAYER_NORM] = "layer_norm",
     [OP_ATTENTION] = "attention",

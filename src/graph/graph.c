@@ -231,27 +231,67 @@ tensor_id graph_conv(struct graph *g, tensor_id x, tensor_id x2, const char *lab
     return op->out = y;
 }
 
-tensor_id graph_group_norm(struct graph *g, tensor_id x, tensor_id x2, const char *label,
-                           int groups, float eps, enum act act) {
-    if (!valid(g, x) || (x2 != NO_TENSOR && !valid(g, x2))) return NO_TENSOR;
-    struct tensor shape = g->tensors[x];
+tensor_id graph_normed_conv(struct graph *g, tensor_id x, tensor_id x2, tensor_id stats,
+                            enum act act, const char *label, struct conv_shape shape, bool bias,
+                            struct epilogue epi) {
+    if (!valid(g, stats)) return NO_TENSOR;
+    tensor_id y = graph_conv(g, x, x2, label, shape, bias, epi);
+    if (y == NO_TENSOR) return NO_TENSOR;
+    struct op *op = &g->ops[g->op_count - 1];
+    const struct tensor *s = &g->tensors[stats];
+    int64_t k = g->weights[op->w].dim[1];
+    if (s->dtype != DTYPE_F32 || s->rank != 3 || s->dim[0] != g->tensors[x].dim[0] ||
+        s->dim[1] != 2 || s->dim[2] != k || op->upsample != 1)
+        return bad(g, label, "the statistics do not fit what is convolved");
+    op->in[2] = stats;
+    op->in_act = act;
+    return y;
+}
+
+/* What GROUP_NORM and GROUP_STATS share; *shape: of the joined input. */
+static struct op *add_group_op(struct graph *g, enum op_kind kind, tensor_id x, tensor_id x2,
+                               const char *label, int groups, float eps, struct tensor *shape) {
+    if (!valid(g, x) || (x2 != NO_TENSOR && !valid(g, x2))) return NULL;
+    *shape = g->tensors[x];
     if (x2 != NO_TENSOR) {
         const struct tensor *in2 = &g->tensors[x2];
-        if (tensor_rows(in2) != tensor_rows(&shape) || in2->dtype != shape.dtype)
-            return bad(g, label, "the second input has another size or dtype");
-        shape.dim[shape.rank - 1] += tensor_width(in2);
+        if (tensor_rows(in2) != tensor_rows(shape) || in2->dtype != shape->dtype) {
+            bad(g, label, "the second input has another size or dtype");
+            return NULL;
+        }
+        shape->dim[shape->rank - 1] += tensor_width(in2);
     }
-    int64_t c = tensor_width(&shape);
-    if (groups < 1 || c % groups) return bad(g, label, "channels are no multiple of the groups");
-    struct op *op = add_op(g, OP_GROUP_NORM, label);
-    if (!op) return NO_TENSOR;
+    int64_t c = tensor_width(shape);
+    if (groups < 1 || c % groups) {
+        bad(g, label, "channels are no multiple of the groups");
+        return NULL;
+    }
+    struct op *op = add_op(g, kind, label);
+    if (!op) return NULL;
     op->in[0] = x;
     op->in[1] = x2;
     op->groups = groups;
     op->eps = eps;
-    op->epi.act = act;
     op->w = add_vector(g, label, ".weight", c);
     op->b = add_vector(g, label, ".bias", c);
+    return op;
+}
+
+tensor_id graph_group_stats(struct graph *g, tensor_id x, tensor_id x2, const char *label,
+                            int groups, float eps) {
+    struct tensor shape;
+    struct op *op = add_group_op(g, OP_GROUP_STATS, x, x2, label, groups, eps, &shape);
+    if (!op) return NO_TENSOR;
+    return op->out = add_tensor(g, op->label, TENSOR_TEMP, DTYPE_F32, 3,
+                                (int64_t[]){shape.dim[0], 2, tensor_width(&shape)});
+}
+
+tensor_id graph_group_norm(struct graph *g, tensor_id x, tensor_id x2, const char *label,
+                           int groups, float eps, enum act act) {
+    struct tensor shape;
+    struct op *op = add_group_op(g, OP_GROUP_NORM, x, x2, label, groups, eps, &shape);
+    if (!op) return NO_TENSOR;
+    op->epi.act = act;
     return op->out = add_tensor(g, op->label, TENSOR_TEMP, g->dtype, shape.rank, shape.dim);
 }
 

@@ -90,11 +90,14 @@ struct epilogue {
 #define EPI_NONE ((struct epilogue){ACT_NONE, NO_TENSOR, NO_TENSOR, 0, false})
 
 enum op_kind {
-    OP_EMBED,      /* in: ids i32 [n,t], extra f32 [m,c] or none; w: table (picked: one row an id),
-                      b: positions [T,c] -> [n,t,c]. ids >= rows of the table name rows of extra */
-    OP_LINEAR,     /* in: x [.., k]; w: [m, k]; b -> [.., m] */
-    OP_CONV,       /* in: x [n,h,w,k], x2 [n,h,w,k2] or none (read as their concatenation); w; b ->
-                      [n,h',w',m] */
+    OP_EMBED,  /* in: ids i32 [n,t], extra f32 [m,c] or none; w: table (picked: one row an id),
+                  b: positions [T,c] -> [n,t,c]. ids >= rows of the table name rows of extra */
+    OP_LINEAR, /* in: x [.., k]; w: [m, k]; b -> [.., m] */
+    OP_CONV,   /* in: x [n,h,w,k], x2 [n,h,w,k2] or none (read as their concatenation), stats of
+                  GROUP_STATS or none: then in_act(x * factor + summand), rounded to the graph's
+                  dtype, is convolved; w; b -> [n,h',w',m] */
+    OP_GROUP_STATS, /* in: x [n,h,w,c], x2 or none; w, b -> f32 [n,2,c+c2]: the factor and the
+                       summand of each channel that GROUP_NORM would apply */
     OP_GROUP_NORM, /* in: x [n,h,w,c], x2 or none (as above); w, b -> [n,h,w,c+c2]; act none or silu
                     */
     OP_LAYER_NORM, /* in: x [.., c]; w, b (either may be absent) -> same */
@@ -130,8 +133,9 @@ struct op {
     int drop_h,
         drop_w;       /* CONV after doubling: 1 when the last doubled row or column is left out
                          (odd sizes: the picture is then 2h-1 high, and padded with zeros from there) */
-    int groups;       /* GROUP_NORM */
-    float eps;        /* GROUP_NORM, LAYER_NORM */
+    enum act in_act;  /* CONV with stats: none or silu */
+    int groups;       /* GROUP_NORM, GROUP_STATS */
+    float eps;        /* GROUP_NORM, GROUP_STATS, LAYER_NORM */
     int heads;        /* ATTENTION */
     float scale;      /* ATTENTION: on q k^T; TIMESTEP: max period (10000) */
     bool causal;      /* ATTENTION */
@@ -141,11 +145,15 @@ struct op {
     enum order order; /* CONVERT */
 };
 
-/* Columns [first, first + count) of the output of a LINEAR or CONV, which need only that part of
- * its weight; both are multiples of PART_COLUMNS, but that the last part takes what is left. */
+/* A part of an operation's output. Columns [first, first + count) of a LINEAR or CONV need only
+ * that part of its weight; both are multiples of PART_COLUMNS, but that the last part takes what is
+ * left; count 0: all. Rows [row, row + rows) of the picture of a CONV with one sample need only the
+ * rows of x under them; of GROUP_STATS they are rows of x, parts come in order, and the last makes
+ * the output; rows 0: all. */
 #define PART_COLUMNS 64
 struct op_part {
     int64_t first, count;
+    int64_t row, rows;
 };
 
 struct graph {
@@ -181,6 +189,13 @@ struct conv_shape {
 };
 tensor_id graph_conv(struct graph *g, tensor_id x, tensor_id x2, const char *label,
                      struct conv_shape shape, bool bias, struct epilogue epi);
+/* A convolution of what group normalisation and an activation make of x (and x2), without that ever
+ * being a tensor: `stats` by graph_group_stats of the same inputs. */
+tensor_id graph_normed_conv(struct graph *g, tensor_id x, tensor_id x2, tensor_id stats,
+                            enum act act, const char *label, struct conv_shape shape, bool bias,
+                            struct epilogue epi);
+tensor_id graph_group_stats(struct graph *g, tensor_id x, tensor_id x2, const char *label,
+                            int groups, float eps);
 tensor_id graph_group_norm(struct graph *g, tensor_id x, tensor_id x2, const char *label,
                            int groups, float eps, enum act act);
 tensor_id graph_layer_norm(struct graph *g, tensor_id x, const char *label, float eps);

@@ -36,7 +36,7 @@ tensor_id describe_resnet(struct graph *g, tensor_id x, tensor_id x2, const char
 #define AT(name) describe_label(part, sizeof part, "%s." name, label)
     int64_t in =
         tensor_width(&g->tensors[x]) + (x2 == NO_TENSOR ? 0 : tensor_width(&g->tensors[x2]));
-    tensor_id h = graph_group_norm(g, x, x2, AT("norm1"), s->groups, s->eps, s->act);
+    tensor_id stats = graph_group_stats(g, x, x2, AT("norm1"), s->groups, s->eps);
     struct epilogue epi = EPI_NONE;
     if (s->time != NO_TENSOR) {
         struct epilogue f32 = EPI_NONE;
@@ -45,8 +45,8 @@ tensor_id describe_resnet(struct graph *g, tensor_id x, tensor_id x2, const char
     }
     const struct conv_shape three = {
         .out = s->out, .kernel = 3, .stride = 1, .pad_before = 1, .pad_after = 1};
-    h = graph_conv(g, h, NO_TENSOR, AT("conv1"), three, true, epi);
-    h = graph_group_norm(g, h, NO_TENSOR, AT("norm2"), s->groups, s->eps, s->act);
+    tensor_id h = graph_normed_conv(g, x, x2, stats, s->act, AT("conv1"), three, true, epi);
+    stats = graph_group_stats(g, h, NO_TENSOR, AT("norm2"), s->groups, s->eps);
     tensor_id shortcut = x;
     if (in != s->out)
         shortcut = graph_conv(g, x, x2, AT("conv_shortcut"),
@@ -56,6 +56,6 @@ tensor_id describe_resnet(struct graph *g, tensor_id x, tensor_id x2, const char
     struct epilogue add = EPI_NONE;
     add.residual = shortcut;
     add.scale = s->scale;
-    return graph_conv(g, h, NO_TENSOR, AT("conv2"), three, true, add);
+    return graph_normed_conv(g, h, NO_TENSOR, stats, s->act, AT("conv2"), three, true, add);
 #undef AT
 }

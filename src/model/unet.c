@@ -197,13 +197,13 @@ static void walk_blocks(struct walk *w, tensor_id x) {
     x = middle(w, x);
     x = up(w, x, &skips);
     if (w->prompt != NO_TENSOR) return;
-    x = graph_group_norm(w->g, x, NO_TENSOR, "unet.conv_norm_out", (int)w->c->groups,
-                         (float)w->c->eps, w->c->act);
+    tensor_id stats = graph_group_stats(w->g, x, NO_TENSOR, "unet.conv_norm_out", (int)w->c->groups,
+                                        (float)w->c->eps);
     const struct conv_shape three = {
         .out = w->c->out_channels, .kernel = 3, .stride = 1, .pad_before = 1, .pad_after = 1};
     struct epilogue f32 = EPI_NONE;
     f32.f32_out = true;
-    x = graph_conv(w->g, x, NO_TENSOR, "unet.conv_out", three, true, f32);
+    x = graph_normed_conv(w->g, x, NO_TENSOR, stats, w->c->act, "unet.conv_out", three, true, f32);
     x = graph_convert(w->g, x, DTYPE_F32, ORDER_NHWC_TO_NCHW);
     graph_output(w->g, x, "unet.output");
 }

@@ -200,11 +200,12 @@ void vae_decode_graph(struct graph *g, const struct vae_config *c, int64_t n, in
         describe_label(label, sizeof label, "vae.decoder.up_blocks.%d.upsamplers.0.conv", i);
         x = graph_conv(g, x, NO_TENSOR, label, s, true, EPI_NONE);
     }
-    x = graph_group_norm(g, x, NO_TENSOR, "vae.decoder.conv_norm_out", (int)c->groups, VAE_EPS,
-                         c->act);
+    tensor_id stats =
+        graph_group_stats(g, x, NO_TENSOR, "vae.decoder.conv_norm_out", (int)c->groups, VAE_EPS);
     struct epilogue f32 = EPI_NONE;
     f32.f32_out = true;
-    x = graph_conv(g, x, NO_TENSOR, "vae.decoder.conv_out", three(c->out_channels), true, f32);
+    x = graph_normed_conv(g, x, NO_TENSOR, stats, c->act, "vae.decoder.conv_out",
+                          three(c->out_channels), true, f32);
     graph_output(g, x, "vae.picture");
 }
 
@@ -228,10 +229,10 @@ void vae_encode_graph(struct graph *g, const struct vae_config *c, int64_t n, in
         x = graph_conv(g, x, NO_TENSOR, label, s, true, EPI_NONE);
     }
     x = middle(g, c, x, "encoder");
-    x = graph_group_norm(g, x, NO_TENSOR, "vae.encoder.conv_norm_out", (int)c->groups, VAE_EPS,
-                         c->act);
-    x = graph_conv(g, x, NO_TENSOR, "vae.encoder.conv_out", three(2 * c->latent_channels), true,
-                   EPI_NONE);
+    tensor_id stats =
+        graph_group_stats(g, x, NO_TENSOR, "vae.encoder.conv_norm_out", (int)c->groups, VAE_EPS);
+    x = graph_normed_conv(g, x, NO_TENSOR, stats, c->act, "vae.encoder.conv_out",
+                          three(2 * c->latent_channels), true, EPI_NONE);
     if (c->quant_conv)
         x = graph_conv(g, x, NO_TENSOR, "vae.quant_conv", one(2 * c->latent_channels), true,
                        EPI_NONE);

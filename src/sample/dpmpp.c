@@ -10,13 +10,13 @@ static double lambda(double sigma) {
     return -log(sigma);
 }
 
-static double signal(double sigma) {
+static double signal_of(double sigma) {
     return 1 / sqrt(sigma * sigma + 1);
 }
 
 static void advance(struct sampler *s, bool sde) {
     double from = sampler_sigma(s, 0), to = sampler_sigma(s, 1);
-    double a_to = signal(to), b_to = to * a_to, b_from = from * signal(from);
+    double a_to = signal_of(to), b_to = to * a_to, b_from = from * signal_of(from);
     double h = lambda(to) - lambda(from);
     double shrink = sde ? exp(-h) : 1, gain = sde ? 1 - exp(-2 * h) : 1 - exp(-h);
     float of_x = (float)(b_to / b_from * shrink), of_m = (float)(a_to * gain), of_d = 0;

@@ -13,7 +13,7 @@ static double lambda(double sigma) {
     return -log(sigma);
 }
 
-static double signal(double sigma) {
+static double signal_of(double sigma) {
     return 1 / sqrt(sigma * sigma + 1);
 }
 
@@ -24,10 +24,10 @@ struct solver {
 
 static struct solver between(double from, double to) {
     struct solver v;
-    double a = signal(to);
+    double a = signal_of(to);
     v.h = lambda(to) - lambda(from);
     double hh = -v.h, e = expm1(hh);
-    v.of_x = to * a / (from * signal(from));
+    v.of_x = to * a / (from * signal_of(from));
     v.of_m = -a * e;
     v.of_d = a * e;
     double k = e / hh - 1; /* first b, then the second by the recurrence */

@@ -18,6 +18,7 @@ static const struct {
     [OP_EMBED] = {no_workspace, cpu_embed_run},
     [OP_LINEAR] = {cpu_gemm_workspace, cpu_gemm_run},
     [OP_CONV] = {cpu_gemm_workspace, cpu_gemm_run},
+    [OP_GROUP_STATS] = {cpu_group_norm_workspace, cpu_group_stats_run},
     [OP_GROUP_NORM] = {cpu_group_norm_workspace, cpu_group_norm_run},
     [OP_LAYER_NORM] = {cpu_layer_norm_workspace, cpu_layer_norm_run},
     [OP_ATTENTION] = {cpu_attention_workspace, cpu_attention_run},

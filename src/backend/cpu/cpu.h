@@ -33,6 +33,7 @@ size_t cpu_attention_workspace(const struct cpu_op *o);
 void cpu_attention_run(const struct cpu_op *o);
 size_t cpu_group_norm_workspace(const struct cpu_op *o);
 void cpu_group_norm_run(const struct cpu_op *o);
+void cpu_group_stats_run(const struct cpu_op *o);
 size_t cpu_layer_norm_workspace(const struct cpu_op *o);
 void cpu_layer_norm_run(const struct cpu_op *o);
 size_t cpu_rows_workspace(const struct cpu_op *o); /* ADD, ACT */

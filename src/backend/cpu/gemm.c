@@ -13,7 +13,17 @@
 struct blocks {
     int64_t rows, depth, panels;
     int64_t row_blocks, panel_blocks;
+    int64_t most_rows;   /* no fewer rows have larger blocks */
     int64_t most_panels; /* no part of the columns has wider blocks: what scratch is laid out for */
+};
+
+/* A convolution reads what normalisation makes of its input through a band of rows of the picture,
+ * so that it never exists as a whole. */
+#define BAND_BYTES ((size_t)4 << 20)
+struct band {
+    bool used;
+    int64_t rows;   /* of the output, of one band */
+    size_t at, row; /* in the workspace; bytes of a row of the input */
 };
 
 struct gemm {
@@ -25,7 +35,8 @@ struct gemm {
     enum dtype type;              /* of the weights */
     enum dtype as;                /* of both operands while they are multiplied */
     struct blocks blocks;
-    int64_t rows, rows_per_sample;
+    int64_t row, rows; /* of A that this pass multiplies */
+    int64_t rows_per_sample;
     int64_t cols; /* of the output */
     bool geglu;
     const char *b;
@@ -33,6 +44,8 @@ struct gemm {
     struct finish finish;                /* whole output: blocks take their share */
     size_t a_stride, b_stride, c_stride; /* b: of an unpacked panel */
     size_t b_at, c_at, thread_bytes;     /* in a thread's workspace, after A */
+    size_t bytes;                        /* of the whole workspace */
+    struct band band;
     char *workspace;
 };
 
@@ -49,11 +62,12 @@ static struct blocks choose_blocks(const struct cpu *cpu, const struct gemm_kern
 
     most = (int64_t)(l2 / 3 / ((size_t)b.depth * size));
     most = max_i64(kernel->rows, min_i64(most, 256) / kernel->rows * kernel->rows);
+    b.most_rows = min_i64(most, ceil_div(rows, kernel->rows) * kernel->rows);
     b.row_blocks = ceil_div(rows, most);
     b.rows = ceil_div(ceil_div(rows, b.row_blocks), kernel->rows) * kernel->rows;
     b.row_blocks = ceil_div(rows, b.rows);
 
-    most = (int64_t)(l2 / 2 / ((size_t)b.rows * PANEL * sizeof(float)));
+    most = (int64_t)(l2 / 2 / ((size_t)most * PANEL * sizeof(float)));
     most = max_i64(panel_step, min_i64(most, 64) / panel_step * panel_step);
     /* Few rows: narrower blocks, until there is work for everybody. */
     int64_t wanted = ceil_div(4 * cpu->threads, b.row_blocks);
@@ -63,6 +77,30 @@ static struct blocks choose_blocks(const struct cpu *cpu, const struct gemm_kern
     b.panels = ceil_div(ceil_div(panels, b.panel_blocks), panel_step) * panel_step;
     b.panel_blocks = ceil_div(panels, b.panels);
     return b;
+}
+
+/* Blocks of the rows at hand. */
+static void cut_blocks(struct gemm *m) {
+    int64_t step = max_i64(m->geglu ? 2 : 1, m->kernel->panels);
+    m->blocks = choose_blocks(m->cpu, m->kernel, dtype_size(m->as), m->rows, m->weight.k,
+                              m->weight.count, step);
+}
+
+/* Rows of the input that `rows` rows of the output look at. */
+static int64_t rows_under(const struct op *op, int64_t rows) {
+    return (rows - 1) * op->stride + op->kernel;
+}
+
+static void init_band(struct band *b, const struct cpu_op *o, size_t *used) {
+    const struct op *op = o->op;
+    *b = (struct band){.used = op->kind == OP_CONV && op->in[2] != NO_TENSOR};
+    if (!b->used) return;
+    const struct weight *w = &o->g->weights[op->w];
+    b->row = (size_t)(op_in(o, 0)->dim[2] * w->dim[1]) * dtype_size(o->g->dtype);
+    int64_t all = op_out(o)->dim[1];
+    b->rows = max_i64(1, (int64_t)(BAND_BYTES / b->row) - op->kernel) / op->stride;
+    b->rows = max_i64(1, min_i64(b->rows, all));
+    b->at = scratch(used, (size_t)rows_under(op, b->rows) * b->row);
 }
 
 static void init(struct gemm *m, const struct cpu_op *o) {
@@ -77,16 +115,14 @@ static void init(struct gemm *m, const struct cpu_op *o) {
     m->rows = tensor_rows(out);
     m->rows_per_sample = m->rows / out->dim[0];
     m->cols = m->end_col = tensor_width(out);
-    if (o->part) {
+    if (o->part && o->part->count) {
         int64_t per = m->geglu ? 2 : 1;
         m->end_col = min_i64(m->cols, o->part->first + o->part->count);
         m->first_panel = o->part->first / PANEL * per;
         m->weight.count = ceil_div(m->end_col - o->part->first, PANEL) * per;
     }
-    int64_t step = max_i64(m->geglu ? 2 : 1, m->kernel->panels);
-    m->blocks = choose_blocks(o->cpu, m->kernel, dtype_size(m->as), m->rows, m->weight.k,
-                              m->weight.count, step);
-    size_t block_rows = (size_t)m->blocks.rows;
+    cut_blocks(m);
+    size_t block_rows = (size_t)m->blocks.most_rows;
     m->a_stride = chk_align((size_t)m->blocks.depth * dtype_size(m->as), 64) + LINE_GAP;
     m->b_stride = panel_bytes(DTYPE_F32, m->blocks.depth);
     m->c_stride = (size_t)m->blocks.most_panels * PANEL + PANEL;
@@ -94,6 +130,8 @@ static void init(struct gemm *m, const struct cpu_op *o) {
     if (m->as != m->type)
         m->b_at = scratch(&m->thread_bytes, (size_t)m->kernel->panels * m->b_stride);
     m->c_at = scratch(&m->thread_bytes, block_rows * m->c_stride * sizeof(float));
+    m->bytes = m->thread_bytes * (size_t)o->cpu->threads;
+    init_band(&m->band, o, &m->bytes);
 
     const struct epilogue *epi = &op->epi;
     m->b = op_weight(o, op->w);
@@ -177,9 +215,9 @@ static void gemm_task(void *user, size_t task, int thread) {
     char *a = m->workspace + (size_t)thread * m->thread_bytes;
     float *c = (float *)(void *)(a + m->c_at);
     /* Neighbouring tasks share the weights: they stay in the shared cache while rows pass by. */
-    int64_t row = (int64_t)task % bl->row_blocks * bl->rows;
+    int64_t first = (int64_t)task % bl->row_blocks * bl->rows;
     int64_t panel = (int64_t)task / bl->row_blocks * bl->panels;
-    int64_t rows = min_i64(bl->rows, m->rows - row);
+    int64_t row = m->row + first, rows = min_i64(bl->rows, m->rows - first);
     int64_t panels = min_i64(bl->panels, m->weight.count - panel);
     for (int64_t k = 0; k < m->weight.k; k += bl->depth) {
         int64_t depth = min_i64(bl->depth, m->weight.k - k);
@@ -197,11 +235,75 @@ static void gemm_task(void *user, size_t task, int thread) {
 size_t cpu_gemm_workspace(const struct cpu_op *o) {
     struct gemm m;
     init(&m, o);
-    return m.thread_bytes * (size_t)o->cpu->threads;
+    return m.bytes;
+}
+
+static void multiply_rows(struct gemm *m, int64_t row, int64_t rows) {
+    m->row = row;
+    m->rows = rows;
+    cut_blocks(m);
+    pool_run(m->cpu->pool, (size_t)(m->blocks.row_blocks * m->blocks.panel_blocks), gemm_task, m);
+}
+
+/* One band of one sample, filled with what normalisation makes of rows [first, first + rows) of the
+ * input. */
+struct fill {
+    const struct cpu_op *o;
+    char *band;
+    int64_t sample, first, rows;
+};
+
+static void fill_task(void *user, size_t task, int thread) {
+    (void)thread;
+    const struct fill *f = user;
+    const struct cpu_op *o = f->o;
+    const struct tensor *x = op_in(o, 0), *x2 = op_in(o, 1);
+    int64_t c1 = tensor_width(x), c = o->g->weights[o->op->w].dim[1], w = x->dim[2];
+    int64_t row = (f->sample * x->dim[1] + f->first + (int64_t)task) * w;
+    size_t size = dtype_size(o->g->dtype);
+    char *to = f->band + task * (size_t)(w * c) * size;
+    const float *scale = (const float *)op_data(o, o->op->in[2]) + f->sample * 2 * c;
+    for (int second = 0; second <= (x2 != NULL); second++) {
+        int64_t at = second ? c1 : 0, count = second ? c - c1 : c1;
+        const char *from = (const char *)op_data(o, o->op->in[second]) +
+                           (size_t)(row * count) * dtype_size(x->dtype);
+        o->cpu->kernels.scale_shift(to + (size_t)at * size, (size_t)c, from, (size_t)count,
+                                    x->dtype, o->g->dtype, (size_t)w, (size_t)count, scale + at,
+                                    scale + c + at, o->op->in_act);
+    }
+}
+
+/* Rows [row, row + rows) of a sample's picture: normalised rows under them into the band first. */
+static void run_band(struct gemm *m, const struct cpu_op *o, int64_t sample, int64_t row,
+                     int64_t rows) {
+    const struct op *op = o->op;
+    const struct tensor *x = op_in(o, 0), *out = op_out(o);
+    int64_t first = max_i64(0, row * op->stride - op->pad_before);
+    int64_t end = min_i64(x->dim[1], row * op->stride - op->pad_before + rows_under(op, rows));
+    struct fill f = {o, o->workspace + m->band.at, sample, first, end - first};
+    pool_run(o->cpu->pool, (size_t)f.rows, fill_task, &f);
+    /* As if the whole picture lay around the band. */
+    uintptr_t base = (uintptr_t)f.band - (uintptr_t)(sample * x->dim[1] + first) * m->band.row;
+    m->patches.x = (const char *)base; /* NOLINT: only rows of the band are looked at */
+    m->patches.x2 = NULL;
+    m->patches.type = o->g->dtype;
+    m->patches.c = o->g->weights[op->w].dim[1];
+    m->patches.c2 = 0;
+    multiply_rows(m, (sample * out->dim[1] + row) * out->dim[2], rows * out->dim[2]);
 }
 
 void cpu_gemm_run(const struct cpu_op *o) {
     struct gemm m;
     init(&m, o);
-    pool_run(o->cpu->pool, (size_t)(m.blocks.row_blocks * m.blocks.panel_blocks), gemm_task, &m);
+    const struct tensor *out = op_out(o);
+    bool cut = o->part && o->part->rows;
+    if (!m.band.used) {
+        int64_t width = cut ? out->dim[2] : 1;
+        multiply_rows(&m, cut ? o->part->row * width : 0, cut ? o->part->rows * width : m.rows);
+        return;
+    }
+    int64_t from = cut ? o->part->row : 0, to = cut ? from + o->part->rows : out->dim[1];
+    for (int64_t sample = 0; sample < out->dim[0]; sample++)
+        for (int64_t row = from; row < to; row += m.band.rows)
+            run_band(&m, o, sample, row, min_i64(m.band.rows, to - row));
 }

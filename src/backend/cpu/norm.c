@@ -1,9 +1,10 @@
-/* norm.c: GROUP_NORM (over two inputs as if joined, with SiLU) and LAYER_NORM.
+/* norm.c: GROUP_NORM (over two inputs as if joined, with SiLU), its statistics alone, and
+ * LAYER_NORM.
  *
  * A group's statistics: rows are cut into at most CHUNKS chunks by their number alone; each channel
- * of a chunk is summed in pieces of PIECE rows in f32, relative to the channel's first value (so
- * that a large mean costs no digits), the pieces in double; chunks and channels are joined in
- * order.
+ * of a chunk is summed in pieces of PIECE rows in f32, relative to the channel's first value, the
+ * pivot (so that a large mean costs no digits), the pieces in double; chunks and channels are
+ * joined in order. So rows may come in parts that are whole pieces: the sums are the same.
  */
 #include "backend/cpu/cpu.h"
 
@@ -20,7 +21,10 @@ struct group_norm {
     int64_t n, rows, c1, c; /* rows of a sample; channels of x, of both */
     int64_t chunk, chunks;
     double *moments;      /* [n][chunks][2][c]: sums and squares about the pivot */
-    float *scale, *shift; /* [n][c] */
+    float *pivot;         /* [n][c] */
+    float *scale, *shift; /* of a sample, [c]; the next sample's are `step` on */
+    int64_t step;
+    int64_t from, to; /* rows of each sample that this run looks at */
 };
 
 static size_t init_group(struct group_norm *m, const struct cpu_op *o) {
@@ -28,17 +32,20 @@ static size_t init_group(struct group_norm *m, const struct cpu_op *o) {
     *m = (struct group_norm){.o = o, .n = x->dim[0], .c1 = tensor_width(x)};
     m->c = m->c1 + (x2 ? tensor_width(x2) : 0);
     m->rows = tensor_rows(x) / m->n;
-    m->chunk = max_i64(PIECE, ceil_div(m->rows, CHUNKS));
+    m->chunk = ceil_div(ceil_div(m->rows, CHUNKS), PIECE) * PIECE;
     m->chunks = ceil_div(m->rows, m->chunk);
+    m->step = 2 * m->c;
+    m->to = m->rows;
     size_t used = 0;
     size_t per_channel = (size_t)(m->n * m->c);
     size_t moments = scratch(&used, per_channel * (size_t)m->chunks * 2 * sizeof(double));
-    size_t scale = scratch(&used, per_channel * sizeof(float));
-    size_t shift = scratch(&used, per_channel * sizeof(float));
+    size_t affine = scratch(&used, per_channel * 2 * sizeof(float));
+    size_t pivot = scratch(&used, per_channel * sizeof(float));
     if (o->workspace) {
         m->moments = (double *)(void *)(o->workspace + moments);
-        m->scale = (float *)(void *)(o->workspace + scale);
-        m->shift = (float *)(void *)(o->workspace + shift);
+        m->scale = (float *)(void *)(o->workspace + affine);
+        m->shift = m->scale + m->c;
+        m->pivot = (float *)(void *)(o->workspace + pivot);
     }
     return used;
 }
@@ -59,15 +66,18 @@ static void chunk_moments(const struct group_norm *m, int64_t sample, int64_t ch
                           int64_t count) {
     const struct kernels *k = &m->o->cpu->kernels;
     enum dtype type = op_in(m->o, 0)->dtype;
-    float pivot[PIVOTS], sum[PIVOTS], square[PIVOTS];
+    float sum[PIVOTS], square[PIVOTS];
     double *sums = m->moments + (size_t)((sample * m->chunks + chunk) * 2 * m->c + c);
     double *squares = sums + m->c;
     int64_t stride;
-    k->convert(pivot, DTYPE_F32, channel_at(m, sample, 0, c, &stride), type, (size_t)count);
-    memset(sums, 0, (size_t)count * sizeof *sums);
-    memset(squares, 0, (size_t)count * sizeof *squares);
-    int64_t end = min_i64(m->rows, (chunk + 1) * m->chunk);
-    for (int64_t row = chunk * m->chunk; row < end; row += PIECE) {
+    int64_t first = max_i64(m->from, chunk * m->chunk);
+    int64_t end = min_i64(m->to, (chunk + 1) * m->chunk);
+    if (first == chunk * m->chunk) {
+        memset(sums, 0, (size_t)count * sizeof *sums);
+        memset(squares, 0, (size_t)count * sizeof *squares);
+    }
+    const float *pivot = m->pivot + sample * m->c + c;
+    for (int64_t row = first; row < end; row += PIECE) {
         const char *x = channel_at(m, sample, row, c, &stride);
         k->moments(x, type, (size_t)min_i64(PIECE, end - row), (size_t)stride, (size_t)count, pivot,
                    sum, square);
@@ -81,7 +91,8 @@ static void chunk_moments(const struct group_norm *m, int64_t sample, int64_t ch
 static void moments_task(void *user, size_t task, int thread) {
     (void)thread;
     const struct group_norm *m = user;
-    int64_t sample = (int64_t)task / m->chunks, chunk = (int64_t)task % m->chunks;
+    int64_t first = m->from / m->chunk, chunks = ceil_div(m->to, m->chunk) - first;
+    int64_t sample = (int64_t)task / chunks, chunk = first + (int64_t)task % chunks;
     for (int64_t c = 0; c < m->c;) {
         int64_t count = min_i64(PIVOTS, (c < m->c1 ? m->c1 : m->c) - c);
         chunk_moments(m, sample, chunk, c, count);
@@ -98,11 +109,7 @@ static void channel_moments(const struct group_norm *m, int64_t sample, int64_t 
         sum += at[0];
         square += at[m->c];
     }
-    float pivot;
-    int64_t stride;
-    m->o->cpu->kernels.convert(&pivot, DTYPE_F32, channel_at(m, sample, 0, c, &stride),
-                               op_in(m->o, 0)->dtype, 1);
-    *mean = pivot + sum / (double)m->rows;
+    *mean = m->pivot[sample * m->c + c] + sum / (double)m->rows;
     *squares = square - sum * sum / (double)m->rows;
 }
 
@@ -127,8 +134,8 @@ static void group_task(void *user, size_t task, int thread) {
     double r = 1.0 / sqrt((variance > 0 ? variance : 0) + (double)op->eps);
     for (int64_t c = first; c < first + width; c++) {
         double scale = r * (weight ? (double)weight[c] : 1);
-        m->scale[sample * m->c + c] = (float)scale;
-        m->shift[sample * m->c + c] = (float)((bias ? (double)bias[c] : 0) - mean * scale);
+        m->scale[sample * m->step + c] = (float)scale;
+        m->shift[sample * m->step + c] = (float)((bias ? (double)bias[c] : 0) - mean * scale);
     }
 }
 
@@ -146,8 +153,8 @@ static void normalise_task(void *user, size_t task, int thread) {
         const char *x = channel_at(m, sample, row, c, &stride);
         m->o->cpu->kernels.scale_shift(to + (size_t)c * dtype_size(out->dtype), (size_t)m->c, x,
                                        (size_t)stride, op_in(m->o, 0)->dtype, out->dtype, rows,
-                                       (size_t)count, m->scale + sample * m->c + c,
-                                       m->shift + sample * m->c + c, m->o->op->epi.act);
+                                       (size_t)count, m->scale + sample * m->step + c,
+                                       m->shift + sample * m->step + c, m->o->op->epi.act);
     }
 }
 
@@ -156,13 +163,40 @@ size_t cpu_group_norm_workspace(const struct cpu_op *o) {
     return init_group(&m, o);
 }
 
+/* Sums of the rows at hand; the first of them are the pivots. */
+static void take_moments(struct group_norm *m) {
+    const struct cpu_op *o = m->o;
+    for (int64_t i = 0; i < (m->from ? 0 : m->n); i++)
+        for (int64_t c = 0; c < m->c; c = c < m->c1 ? m->c1 : m->c) {
+            int64_t stride;
+            const char *x = channel_at(m, i, 0, c, &stride);
+            o->cpu->kernels.convert(m->pivot + i * m->c + c, DTYPE_F32, x, op_in(o, 0)->dtype,
+                                    (size_t)stride);
+        }
+    int64_t chunks = ceil_div(m->to, m->chunk) - m->from / m->chunk;
+    pool_run(o->cpu->pool, (size_t)(m->n * chunks), moments_task, m);
+}
+
 void cpu_group_norm_run(const struct cpu_op *o) {
     struct group_norm m;
     init_group(&m, o);
-    struct pool *pool = o->cpu->pool;
-    pool_run(pool, (size_t)(m.n * m.chunks), moments_task, &m);
-    pool_run(pool, (size_t)(m.n * o->op->groups), group_task, &m);
-    pool_run(pool, (size_t)(m.n * m.chunks), normalise_task, &m);
+    take_moments(&m);
+    pool_run(o->cpu->pool, (size_t)(m.n * o->op->groups), group_task, &m);
+    pool_run(o->cpu->pool, (size_t)(m.n * m.chunks), normalise_task, &m);
+}
+
+void cpu_group_stats_run(const struct cpu_op *o) {
+    struct group_norm m;
+    init_group(&m, o);
+    int64_t width = op_in(o, 0)->dim[2];
+    if (o->part && o->part->rows) {
+        m.from = o->part->row * width;
+        m.to = m.from + o->part->rows * width;
+    }
+    m.scale = op_data(o, o->op->out);
+    m.shift = m.scale + m.c;
+    take_moments(&m);
+    if (m.to == m.rows) pool_run(o->cpu->pool, (size_t)(m.n * o->op->groups), group_task, &m);
 }
 
 static size_t layer_row_bytes(const struct cpu_op *o) {

@@ -62,6 +62,19 @@ static void reference_linear(const struct lab *l, double *y) {
         }
 }
 
+static double activated(double x, enum act act);
+
+/* A stored value as the convolution sees it: c is its channel in the joined input. */
+static double seen(const struct lab *l, int64_t n, int64_t c, double v) {
+    const struct op *op = lab_op(l);
+    if (op->in[2] == NO_TENSOR) return v;
+    int64_t channels = l->g.weights[op->w].dim[1];
+    double factor = at(l, op->in[2], n * 2 * channels + c),
+           summand = at(l, op->in[2], (n * 2 + 1) * channels + c);
+    v = activated(v * factor + summand, op->in_act);
+    return l->g.dtype == DTYPE_BF16 ? bf16_to_f32(f32_to_bf16((float)v)) : v;
+}
+
 /* Value of channel c of the picture that the convolution sees. */
 static double pixel(const struct lab *l, int64_t n, int64_t y, int64_t x, int64_t c) {
     const struct op *op = lab_op(l);
@@ -69,8 +82,9 @@ static double pixel(const struct lab *l, int64_t n, int64_t y, int64_t x, int64_
     int64_t h = a->dim[1] * op->upsample - op->drop_h, w = a->dim[2] * op->upsample - op->drop_w;
     if (y < 0 || x < 0 || y >= h || x >= w) return 0;
     int64_t place = (n * a->dim[1] + y / op->upsample) * a->dim[2] + x / op->upsample;
-    if (c < a->dim[3]) return at(l, op->in[0], place * a->dim[3] + c);
-    return at(l, op->in[1], place * lab_tensor(l, op->in[1])->dim[3] + c - a->dim[3]);
+    if (c < a->dim[3]) return seen(l, n, c, at(l, op->in[0], place * a->dim[3] + c));
+    return seen(l, n, c,
+                at(l, op->in[1], place * lab_tensor(l, op->in[1])->dim[3] + c - a->dim[3]));
 }
 
 static void reference_conv(const struct lab *l, double *y) {
@@ -100,6 +114,25 @@ static double joined(const struct lab *l, int64_t row, int64_t c) {
     int64_t c1 = tensor_width(lab_tensor(l, op->in[0]));
     if (c < c1) return at(l, op->in[0], row * c1 + c);
     return at(l, op->in[1], row * tensor_width(lab_tensor(l, op->in[1])) + c - c1);
+}
+
+static void reference_group_stats(const struct lab *l, double *y) {
+    const struct op *op = lab_op(l);
+    const struct tensor *x = lab_tensor(l, op->in[0]);
+    int64_t c = lab_tensor(l, op->out)->dim[2], rows = tensor_rows(x) / x->dim[0];
+    int64_t width = c / op->groups;
+    for (int64_t n = 0; n < x->dim[0]; n++)
+        for (int64_t ch = 0; ch < c; ch++) {
+            double mean = 0, var = 0, count = (double)(rows * width);
+            int64_t first = ch / width * width;
+            for (int64_t i = 0; i < rows * width; i++)
+                mean += joined(l, n * rows + i / width, first + i % width) / count;
+            for (int64_t i = 0; i < rows * width; i++)
+                var += pow(joined(l, n * rows + i / width, first + i % width) - mean, 2) / count;
+            double factor = l->weight[op->w][ch] / sqrt(var + (double)op->eps);
+            y[n * 2 * c + ch] = factor;
+            y[(n * 2 + 1) * c + ch] = l->weight[op->b][ch] - mean * factor;
+        }
 }
 
 static void reference_group_norm(const struct lab *l, double *y) {
@@ -243,6 +276,7 @@ static void reference(const struct lab *l, double *y) {
     case OP_EMBED: reference_embed(l, y); break;
     case OP_LINEAR: reference_linear(l, y); break;
     case OP_CONV: reference_conv(l, y); break;
+    case OP_GROUP_STATS: reference_group_stats(l, y); break;
     case OP_GROUP_NORM: reference_group_norm(l, y); break;
     case OP_LAYER_NORM: reference_layer_norm(l, y); break;
     case OP_ATTENTION: reference_attention(l, y); break;
@@ -375,6 +409,46 @@ static void test_group_norm(void **state) {
         tensor_id x2 = c2 ? input(&l, "x2", l.g.dtype, 3, (int64_t[]){n, t, c2}) : NO_TENSOR;
         graph_group_norm(&l.g, x, x2, "norm", (int)groups, 1e-5f,
                          lab_random(&l, 2) ? ACT_SILU : ACT_NONE);
+        check(&l, round);
+    }
+}
+
+static void test_group_stats(void **state) {
+    (void)state;
+    struct lab l;
+    for (int round = 0; round < rounds(60); round++) {
+        open_round(&l, round);
+        int64_t groups = lab_size(&l, 8), n = lab_random(&l, 2) ? 1 : lab_size(&l, 3);
+        int64_t h = lab_size(&l, round % 8 ? 20 : 300), w = lab_size(&l, 20);
+        int64_t c1 = lab_size(&l, 70), c2 = lab_random(&l, 2) ? lab_size(&l, 70) : 0;
+        c1 += (groups - (c1 + c2) % groups) % groups;
+        tensor_id x = input(&l, "x", l.g.dtype, 4, (int64_t[]){n, h, w, c1});
+        tensor_id x2 = c2 ? input(&l, "x2", l.g.dtype, 4, (int64_t[]){n, h, w, c2}) : NO_TENSOR;
+        graph_group_stats(&l.g, x, x2, "norm", (int)groups, 1e-2f);
+        check(&l, round);
+    }
+}
+
+/* What normalisation makes of x is convolved without being a tensor. */
+static void test_normed_conv(void **state) {
+    (void)state;
+    struct lab l;
+    for (int round = 0; round < rounds(60); round++) {
+        open_round(&l, round);
+        int64_t n = lab_random(&l, 2) ? 1 : lab_size(&l, 3), h = 2 + lab_size(&l, 12),
+                w = 2 + lab_size(&l, 12), c1 = lab_size(&l, 40),
+                c2 = lab_random(&l, 2) ? lab_size(&l, 20) : 0;
+        struct conv_shape s = {.out = lab_size(&l, 40), .kernel = lab_random(&l, 4) ? 3 : 1};
+        s.stride = 1 + (lab_random(&l, 4) == 0);
+        s.pad_before = s.pad_after = s.kernel == 3;
+        tensor_id x = input(&l, "x", l.g.dtype, 4, (int64_t[]){n, h, w, c1});
+        tensor_id x2 = c2 ? input(&l, "x2", l.g.dtype, 4, (int64_t[]){n, h, w, c2}) : NO_TENSOR;
+        tensor_id stats = input(&l, "stats", DTYPE_F32, 3, (int64_t[]){n, 2, c1 + c2});
+        int64_t oh = (h + 2 * s.pad_before - s.kernel) / s.stride + 1;
+        int64_t ow = (w + 2 * s.pad_before - s.kernel) / s.stride + 1;
+        struct epilogue e = random_epilogue(&l, 4, (int64_t[]){n, oh, ow, s.out});
+        graph_normed_conv(&l.g, x, x2, stats, lab_random(&l, 2) ? ACT_SILU : ACT_NONE, "conv", s,
+                          lab_random(&l, 2), e);
         check(&l, round);
     }
 }
@@ -513,11 +587,12 @@ static void test_concat(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_linear),     cmocka_unit_test(test_conv),
-        cmocka_unit_test(test_group_norm), cmocka_unit_test(test_group_norm_offset),
-        cmocka_unit_test(test_layer_norm), cmocka_unit_test(test_attention),
-        cmocka_unit_test(test_embed),      cmocka_unit_test(test_timestep),
-        cmocka_unit_test(test_simple),     cmocka_unit_test(test_concat),
+        cmocka_unit_test(test_linear),      cmocka_unit_test(test_conv),
+        cmocka_unit_test(test_group_norm),  cmocka_unit_test(test_group_stats),
+        cmocka_unit_test(test_normed_conv), cmocka_unit_test(test_group_norm_offset),
+        cmocka_unit_test(test_layer_norm),  cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_embed),       cmocka_unit_test(test_timestep),
+        cmocka_unit_test(test_simple),      cmocka_unit_test(test_concat),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

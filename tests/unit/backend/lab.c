@@ -161,7 +161,7 @@ static void run_parts(struct lab *l, void *state, const struct op *op, void *con
     size_t whole = backend_cpu.weight_size(state, &l->g, op->w),
            per = backend_cpu.part_size(state, &l->g, op->w) / BACKEND_PACK_ROWS;
     for (int64_t c = 0; c < cols; c += step) {
-        struct op_part part = {c, cols - c < step ? cols - c : step};
+        struct op_part part = {.first = c, .count = cols - c < step ? cols - c : step};
         size_t size = c + step >= cols ? whole - (size_t)c * per : (size_t)step * per;
         char *packed = guarded(l->mem, size);
         pack_rows(l, state, op->w, c, c, c + part.count, packed);
@@ -169,6 +169,19 @@ static void run_parts(struct lab *l, void *state, const struct op *op, void *con
         own[op->w] = packed;
         backend_cpu.run(state, &l->g, op, &part, tensors, own, workspace);
         if (!release(packed, size)) l->spoiled = true;
+    }
+}
+
+/* Runs a convolution or statistics some rows of the picture at a time. */
+static void run_rows(struct lab *l, void *state, const struct op *op, void *const *tensors,
+                     char **weights, void *workspace) {
+    const struct tensor *of = &l->g.tensors[op->kind == OP_CONV ? op->out : op->in[0]];
+    /* Parts of statistics are whole pieces of 64 pixels. */
+    int64_t step = op->kind == OP_CONV ? 1 + lab_random(l, 4) : 64 * (1 + lab_random(l, 2));
+    for (int64_t row = 0; row < of->dim[1]; row += step) {
+        struct op_part part = {.row = row,
+                               .rows = of->dim[1] - row < step ? of->dim[1] - row : step};
+        backend_cpu.run(state, &l->g, op, &part, tensors, (const void *const *)weights, workspace);
     }
 }
 
@@ -198,7 +211,11 @@ void *lab_run(struct lab *l, int threads, unsigned cpu_flags) {
         if (op->kind == OP_EMBED)
             pack_picked(l, state, op->w, (const int32_t *)(void *)tensors[op->in[0]],
                         weights[op->w]);
-        if (product && l->parts)
+        const struct tensor *x = &l->g.tensors[op->in[0]];
+        bool rows = op->kind == OP_GROUP_STATS || (op->kind == OP_CONV && lab_random(l, 2));
+        if (l->parts && rows && x->dim[0] == 1)
+            run_rows(l, state, op, (void *const *)tensors, weights, workspace);
+        else if (product && l->parts)
             run_parts(l, state, op, (void *const *)tensors, weights, workspace);
         else
             backend_cpu.run(state, &l->g, op, NULL, (void *const *)tensors,
