@@ -111,7 +111,8 @@ static void add_parts(struct walk *w, const struct segment *s, const bool *stays
     int64_t columns = walk_columns(&s->graph->weights[s->graph->ops[i].w]);
     for (int64_t c = 0; c < columns; c += step) {
         int64_t count = columns - c < step ? columns - c : step;
-        add_unit(w, s, stays, (struct unit){.first = i, .last = i, .part = {c, count}});
+        add_unit(w, s, stays,
+                 (struct unit){.first = i, .last = i, .part = {.first = c, .count = count}});
     }
 }
 
