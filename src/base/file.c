@@ -101,6 +101,55 @@ kadr_status file_read_direct(const struct file *f, uint64_t offset, void *to, si
                         : file_read_at(f, offset + done, (char *)to + done, size - done, err);
 }
 
+kadr_status file_write_at(const struct file *f, uint64_t offset, const void *from, size_t size,
+                          kadr_error *err) {
+    const char *p = from;
+    size_t done = 0;
+    while (done < size) {
+        ssize_t n = pwrite(f->fd, p + done, size - done, (off_t)(offset + done));
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return err_errno(err, "cannot write", f->path);
+        done += (size_t)n;
+    }
+    return KADR_OK;
+}
+
+/* Where caches lie. */
+static char *scratch_folder(struct arena *a) {
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME"), *tmp = getenv("TMPDIR");
+    char *folder = NULL;
+    if (cache && *cache == '/') folder = file_join(a, cache, "kadr");
+    else if (home && *home == '/') folder = file_join(a, home, ".cache/kadr");
+    if (folder && file_make_folders(folder, NULL) == KADR_OK && access(folder, W_OK) == 0)
+        return folder;
+    return arena_strdup(a, tmp && *tmp == '/' ? tmp : "/var/tmp");
+}
+
+kadr_status file_open_scratch(struct file *f, struct mem *m, const char *folder, uint64_t size,
+                              kadr_error *err) {
+    struct arena a;
+    *f = (struct file){.fd = -1, .direct = -1, .size = size};
+    arena_init(&a, m);
+    if (!folder) folder = scratch_folder(&a);
+    char *path = folder ? file_join(&a, folder, "scratch-XXXXXX") : NULL;
+    kadr_status st = path ? KADR_OK : err_nomem(err, "scratch file", 64);
+    if (!st && (f->fd = mkstemp(path)) < 0)
+        st = err_errno(err, "cannot make a scratch file in", folder);
+    if (!st) {
+        unlink(path);
+        fcntl(f->fd, F_SETFD, FD_CLOEXEC);
+        int wrong = sys_reserve(f->fd, size);
+        if (wrong)
+            st = err_set(err, KADR_EIO, "%s: no room for a scratch file of %llu MiB: %s", folder,
+                         (unsigned long long)(size >> 20) + 1, strerror(wrong));
+        else if (!(f->path = mem_strdup(m, path))) st = err_nomem(err, "scratch file", 64);
+    }
+    if (st && f->fd >= 0) close(f->fd);
+    if (st) *f = (struct file){.fd = -1, .direct = -1};
+    arena_free(&a);
+    return st;
+}
+
 kadr_status file_read_all(struct mem *m, const char *path, size_t most, kadr_status missing,
                           char **data, size_t *size, kadr_error *err) {
     struct file f;

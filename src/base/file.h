@@ -35,6 +35,15 @@ void file_open_direct(struct file *f);
 kadr_status file_read_direct(const struct file *f, uint64_t offset, void *to, size_t size,
                              kadr_error *err);
 
+/* A file without a name for `size` bytes, which is gone when it is closed, in `folder` or, when
+ * that is NULL, where caches lie (XDG_CACHE_HOME, ~/.cache, else TMPDIR or /var/tmp). Its room is
+ * taken at once: a full disk is an error now. KADR_EIO says what is needed where. */
+kadr_status file_open_scratch(struct file *f, struct mem *m, const char *folder, uint64_t size,
+                              kadr_error *err);
+/* Exactly `size` bytes at `offset`. Thread-safe. */
+kadr_status file_write_at(const struct file *f, uint64_t offset, const void *from, size_t size,
+                          kadr_error *err);
+
 /* The whole file, NUL-terminated (not counted), from `m`; refused when larger than `most`. */
 kadr_status file_read_all(struct mem *m, const char *path, size_t most, kadr_status missing,
                           char **data, size_t *size, kadr_error *err);

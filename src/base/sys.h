@@ -22,6 +22,12 @@ void sys_release(
 /* The system's words for an errno, in English; thread-safe. */
 void sys_error_text(int code, char *text, size_t size);
 
+/* Gives what was allocated and freed again back to the system. */
+void sys_trim(void);
+
+/* Takes room for `size` bytes in an open file; 0, or an errno. */
+int sys_reserve(int fd, uint64_t size);
+
 /* A file opened for reading past the page cache: offsets, sizes and addresses are then multiples of
  * 4096. -1 where the file system does not do that. */
 int sys_open_direct(const char *path);

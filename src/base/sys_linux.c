@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <locale.h>
 #include <sched.h>
 #include <stdbool.h>
@@ -167,6 +168,16 @@ void sys_error_text(int code, char *text, size_t size) {
     locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
     snprintf(text, size, "%s", c ? strerror_l(code, c) : "system error");
     if (c) freelocale(c);
+}
+
+void sys_trim(void) {
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
+}
+
+int sys_reserve(int fd, uint64_t size) {
+    return posix_fallocate(fd, 0, (off_t)size);
 }
 
 int sys_open_direct(const char *path) {

@@ -2,8 +2,10 @@
 #include "base/cpu.h"
 #include "base/sys.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <mach/mach.h>
+#include <malloc/malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -64,6 +66,17 @@ void sys_release(void *pages, size_t size) {
 
 void sys_error_text(int code, char *text, size_t size) {
     if (strerror_r(code, text, size) != 0) snprintf(text, size, "error %d", code);
+}
+
+void sys_trim(void) {
+    malloc_zone_pressure_relief(NULL, 0);
+}
+
+int sys_reserve(int fd, uint64_t size) {
+    fstore_t room = {
+        .fst_flags = F_ALLOCATEALL, .fst_posmode = F_PEOFPOSMODE, .fst_length = (off_t)size};
+    if (fcntl(fd, F_PREALLOCATE, &room) != 0) return errno;
+    return ftruncate(fd, (off_t)size) == 0 ? 0 : errno;
 }
 
 int sys_open_direct(const char *path) {

@@ -213,6 +213,7 @@ kadr_status jobs_describe(struct jobs *j, kadr_context *ctx, kadr_request *const
         if (st) return st;
         j->pictures += (size_t)job->rq->count;
     }
+    sys_trim(); /* what reading models left behind */
     j->idle = (size_t)sys_memory_now();
     for (size_t i = 0; i < count; i++) {
         kadr_status st = choose_plan(j, &j->job[i], err);

@@ -17,24 +17,38 @@
 #define SHARES 7        /* tries to find how many weights may stay */
 #define SLOTS_OF_RING 4 /* a slot is at most this share of the ring: one computes, others fill */
 
-static const size_t rings[] = {128 * MIB, 48 * MIB, 16 * MIB, 6 * MIB};
-#define RINGS (sizeof rings / sizeof *rings)
-
 /* One way to plan: how much is streamed, and through what. */
 struct way {
     size_t ring;
+    size_t spill, windows; /* temps of so many bytes lie in the scratch file (0: none); bytes of the
+                              windows onto them */
     bool keep;
     size_t resident; /* bytes of weights that may stay in segments that repeat */
 };
 
+/* From the roomiest to the narrowest. */
+static const struct way ways[] = {
+    {.ring = 128 * MIB},
+    {.ring = 48 * MIB},
+    {.ring = 16 * MIB},
+    {.ring = 6 * MIB},
+    {.ring = 48 * MIB, .spill = 32 * MIB, .windows = 48 * MIB},
+    {.ring = 16 * MIB, .spill = 16 * MIB, .windows = 24 * MIB},
+    {.ring = 6 * MIB, .spill = 6 * MIB, .windows = 10 * MIB},
+    {.ring = 4 * MIB, .spill = MIB, .windows = 4 * MIB},
+};
+#define WAYS (sizeof ways / sizeof *ways)
+
 struct layout {
     struct block *blocks;
+    struct block *spilled; /* of the same index: what lies in the scratch file instead */
     int count;
     int first[PROGRAM_SEGMENTS + 1]; /* tick of each segment; the last entry ends the program */
 };
 
 static int put(struct layout *l, size_t size, int first, int last) {
     l->blocks[l->count] = (struct block){.size = size, .first = first, .last = last};
+    l->spilled[l->count] = (struct block){.first = first, .last = last};
     return l->count++;
 }
 
@@ -122,9 +136,10 @@ static void share_places(const struct graph *g, int *last, tensor_id *place) {
 }
 
 /* Blocks of the temps, lane by lane, with the ticks at which their segment's walk uses them. */
-static void put_temps(struct layout *l, const struct segment *s, const struct walk *w,
+static void put_temps(struct layout *l, const struct segment *s, const struct segment_plan *sp,
                       const tensor_id *place, int load, int end) {
     const struct graph *g = s->graph;
+    const struct walk *w = &sp->walk;
     int base = l->count, tick = load + 1;
     for (int lane = 0; lane < s->lanes; lane++)
         for (tensor_id t = 0; t < g->tensor_count; t++) {
@@ -143,6 +158,12 @@ static void put_temps(struct layout *l, const struct segment *s, const struct wa
                     if (tick > b->last) b->last = tick;
                 }
             }
+    for (int i = 0; i < s->lanes * g->tensor_count; i++) {
+        struct block *b = &l->blocks[base + i];
+        if (!sp->spilled[i % g->tensor_count]) continue;
+        l->spilled[base + i] = *b;
+        b->size = 0;
+    }
 }
 
 /* The most bytes that blocks [from, to) hold at one tick. */
@@ -177,6 +198,19 @@ struct draft {
     tensor_id *place[PROGRAM_SEGMENTS];
 };
 
+#define SEGMENT_BLOCKS 5 /* beside temps: resident weights, workspace, staging, ring, windows */
+
+static void choose_bands(struct segment_plan *sp, const struct graph *g, const tensor_id *place,
+                         const struct way *way) {
+    bands_choose(g, place, way->spill, sp->spilled);
+    for (int i = 0; i < g->op_count; i++) {
+        sp->band[i] = bands_height(g, &g->ops[i], sp->spilled, way->windows);
+        if (!sp->band[i]) continue;
+        size_t bytes = bands_window_bytes(g, &g->ops[i], sp->spilled, sp->band[i]);
+        if (bytes > sp->window_bytes) sp->window_bytes = bytes;
+    }
+}
+
 static kadr_status walk_segments(struct draft *d, const struct way *way, int *blocks,
                                  kadr_error *err) {
     const struct program *p = d->program;
@@ -193,8 +227,12 @@ static kadr_status walk_segments(struct draft *d, const struct way *way, int *bl
         d->place[i] = arena_array(a, tensors, sizeof(tensor_id));
         int *last = arena_array(a, tensors, sizeof *last);
         sp->tensor = arena_array(a, tensors * (size_t)s->lanes, sizeof *sp->tensor);
-        if (!d->place[i] || !last || !sp->tensor) return err_nomem(err, "plan", tensors);
+        sp->spilled = arena_array(a, tensors, sizeof *sp->spilled);
+        sp->band = arena_array(a, (size_t)s->graph->op_count + 1, sizeof *sp->band);
+        if (!d->place[i] || !last || !sp->tensor || !sp->spilled || !sp->band)
+            return err_nomem(err, "plan", tensors);
         share_places(s->graph, last, d->place[i]);
+        if (way->spill) choose_bands(sp, s->graph, d->place[i], way);
         size_t ring = way->ring < sp->walk.streamed ? way->ring : sp->walk.streamed;
         sp->ring_bytes = ring > sp->walk.largest ? ring : sp->walk.largest;
         for (weight_id w = 0; w < s->graph->weight_count; w++)
@@ -207,7 +245,7 @@ static kadr_status walk_segments(struct draft *d, const struct way *way, int *bl
                 sp->workspace_bytes = s->needs.workspace[o];
         d->layout.first[i] = tick;
         tick += sp->walk.ticks;
-        *blocks += s->graph->tensor_count * s->lanes + 4;
+        *blocks += s->graph->tensor_count * s->lanes + SEGMENT_BLOCKS;
     }
     for (int i = p->segment_count; i <= PROGRAM_SEGMENTS; i++) d->layout.first[i] = tick;
     return KADR_OK;
@@ -228,12 +266,13 @@ static void put_all(struct draft *d, const struct way *way) {
         const struct segment_plan *sp = &d->plan->segments[i];
         int load = l->first[i], end = l->first[i + 1] - 1;
         d->temps[i] = l->count;
-        put_temps(l, s, &sp->walk, d->place[i], load, end);
+        put_temps(l, s, sp, d->place[i], load, end);
         put(l, sp->resident_bytes, way->keep ? 0 : load,
             way->keep ? l->first[p->segment_count] - 1 : end);
         put(l, sp->workspace_bytes, load, end);
         put(l, s->needs.staging, load, end);
         put(l, sp->ring_bytes, load, end);
+        put(l, sp->window_bytes, load, end);
     }
 }
 
@@ -248,13 +287,16 @@ static void take_all(struct draft *d) {
         int tensors = s->graph->tensor_count;
         for (int lane = 0; lane < s->lanes; lane++, b += tensors)
             for (tensor_id t = 0; t < tensors; t++)
-                sp->tensor[lane * tensors + t] = b[d->place[i][t]].offset;
+                sp->tensor[lane * tensors + t] =
+                    (sp->spilled[t] ? b - d->layout.blocks + d->layout.spilled : b)[d->place[i][t]]
+                        .offset;
         for (weight_id w = 0; w < s->graph->weight_count; w++)
             if (!walk_streams(s, sp->stays, w)) sp->weight[w] += b->offset;
         sp->workspace = b[1].offset;
         sp->staging = b[2].offset;
         sp->ring = b[3].offset;
-        b += 4;
+        sp->windows = b[4].offset;
+        b += SEGMENT_BLOCKS;
     }
 }
 
@@ -272,13 +314,16 @@ static kadr_status plan_way(struct plan *plan, struct mem *m, const struct progr
     plan->buffer = arena_array(&plan->arena, n, sizeof *plan->buffer);
     plan->buffer_step = arena_array(&plan->arena, n, sizeof *plan->buffer_step);
     d.layout.blocks = st ? NULL : mem_array(m, (size_t)blocks + 1, sizeof *d.layout.blocks);
-    if (!st && (!plan->buffer || !plan->buffer_step || !d.layout.blocks))
+    d.layout.spilled = st ? NULL : mem_array(m, (size_t)blocks + 1, sizeof *d.layout.spilled);
+    if (!st && (!plan->buffer || !plan->buffer_step || !d.layout.blocks || !d.layout.spilled))
         st = err_nomem(err, "plan", (size_t)blocks * sizeof *d.layout.blocks);
     if (!st) {
         put_all(&d, way);
         st = place_blocks(m, d.layout.blocks, d.layout.count, PLAN_ALIGN, &plan->bytes, err);
         plan->bytes = chk_align(plan->bytes, PLAN_ALIGN);
     }
+    if (!st && way->spill)
+        st = place_blocks(m, d.layout.spilled, d.layout.count, PLAN_ALIGN, &plan->scratch, err);
     if (!st) st = most_alive(&d.layout, m, 0, d.layout.count, &plan->bound, err);
     for (int i = 0; i < p->segment_count && !st; i++)
         st = most_alive(&d.layout, m, d.temps[i],
@@ -286,6 +331,7 @@ static kadr_status plan_way(struct plan *plan, struct mem *m, const struct progr
                         &plan->segments[i].temp_bytes, err);
     if (!st) take_all(&d);
     mem_free(d.layout.blocks);
+    mem_free(d.layout.spilled);
     if (st) plan_free(plan);
     return st;
 }
@@ -310,13 +356,12 @@ static size_t repeated_weights(const struct program *p) {
 
 /* Tries `way` in place of `plan`; keeps the better: one that fits, else the smaller. */
 static kadr_status try_way(struct plan *plan, struct mem *m, const struct program *p,
-                           const struct plan_options *options, const struct way *way, bool *better,
+                           const struct plan_options *options, const struct way *way,
                            kadr_error *err) {
     struct plan other;
     kadr_status st = plan_way(&other, m, p, options, way, err);
     if (st) return st;
-    *better = fits(&other) || other.bytes < plan->bytes;
-    if (*better) {
+    if (fits(&other) || other.bytes < plan->bytes) {
         plan_free(plan);
         *plan = other;
     } else plan_free(&other);
@@ -326,11 +371,12 @@ static kadr_status try_way(struct plan *plan, struct mem *m, const struct progra
 /* From a plan that streams everything to one that keeps as much as fits: everything, or the share
  * that halving the range finds. */
 static kadr_status add_residents(struct plan *plan, struct mem *m, const struct program *p,
-                                 const struct plan_options *options, size_t ring, kadr_error *err) {
+                                 const struct plan_options *options, struct way way,
+                                 kadr_error *err) {
     size_t low = 0, high = repeated_weights(p);
     for (int i = 0; i < SHARES && high > low; i++) {
-        struct way way = {.ring = ring, .resident = i ? low + (high - low) / 2 : high};
         struct plan other;
+        way.resident = i ? low + (high - low) / 2 : high;
         kadr_status st = plan_way(&other, m, p, options, &way, err);
         if (st) return st;
         if (fits(&other)) {
@@ -347,19 +393,17 @@ static kadr_status add_residents(struct plan *plan, struct mem *m, const struct 
 
 kadr_status plan_make(struct plan *plan, struct mem *m, const struct program *p,
                       const struct plan_options *options, kadr_error *err) {
-    struct way way = {.ring = rings[0], .keep = options->keep, .resident = SIZE_MAX};
+    struct way way = ways[0];
+    way.keep = options->keep;
+    way.resident = SIZE_MAX;
     kadr_status st = plan_way(plan, m, p, options, &way, err);
     if (st || fits(plan)) return st;
-    way = (struct way){.ring = rings[0]};
-    for (size_t i = 0; i < RINGS; i++) {
-        bool better;
-        way.ring = rings[i];
-        st = try_way(plan, m, p, options, &way, &better, err);
-        if (st) plan_free(plan);
-        if (st) return st;
-        if (fits(plan)) break;
+    for (size_t i = 0; i < WAYS && !fits(plan); i++) {
+        way = ways[i];
+        st = try_way(plan, m, p, options, &way, err);
+        if (st) break;
     }
-    if (fits(plan)) st = add_residents(plan, m, p, options, way.ring, err);
+    if (!st && fits(plan)) st = add_residents(plan, m, p, options, way, err);
     if (st) plan_free(plan);
     return st;
 }

@@ -5,6 +5,7 @@
 #ifndef KADR_PLAN_PLAN_H
 #define KADR_PLAN_PLAN_H
 
+#include "plan/bands.h"
 #include "plan/walk.h"
 
 struct plan_options {
@@ -14,15 +15,19 @@ struct plan_options {
 
 struct segment_plan {
     struct walk walk;
-    size_t *tensor;         /* [lanes][tensors]: offset in the arena of a temp */
-    bool *stays;            /* by weight */
-    size_t *weight;         /* by weight that stays: offset in the arena */
-    size_t workspace;       /* offset; serves each operation in turn */
-    size_t staging;         /* offset */
-    size_t ring;            /* offset of the ring of slots */
-    size_t ring_bytes;      /* 0: nothing is streamed */
-    size_t resident_bytes;  /* of weights that stay */
-    size_t temp_bytes;      /* the most that temps take at one tick */
+    size_t *tensor;        /* [lanes][tensors]: offset of a temp in the arena or the scratch file */
+    bool *spilled;         /* by tensor: it lies in the scratch file */
+    int64_t *band;         /* by operation: rows of a band; 0: it runs whole */
+    size_t windows;        /* offset */
+    size_t window_bytes;   /* the most that an operation's windows take */
+    bool *stays;           /* by weight */
+    size_t *weight;        /* by weight that stays: offset in the arena */
+    size_t workspace;      /* offset; serves each operation in turn */
+    size_t staging;        /* offset */
+    size_t ring;           /* offset of the ring of slots */
+    size_t ring_bytes;     /* 0: nothing is streamed */
+    size_t resident_bytes; /* of weights that stay */
+    size_t temp_bytes;     /* the most that temps take at one tick */
     size_t workspace_bytes; /* the most that an operation wants */
 };
 
@@ -30,6 +35,7 @@ struct plan {
     struct arena arena;
     struct plan_options options;
     size_t bytes;   /* of the whole arena; more than the budget when the program does not fit */
+    size_t scratch; /* bytes of the scratch file; 0: none is needed */
     size_t bound;   /* what no placement could undercut */
     bool keep;      /* all weights stay until the end of the run */
     size_t *buffer; /* by program buffer: offset of its first copy */

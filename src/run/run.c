@@ -4,7 +4,7 @@
  * allocated while a segment runs.
  */
 #include "run/run.h"
-#include "base/chk.h"
+#include "base/file.h"
 #include "run/stream.h"
 
 struct run {
@@ -13,6 +13,7 @@ struct run {
     char *arena;
     size_t arena_bytes;
     struct stream *stream;
+    struct file scratch;
     int bound, lane;
     int used, all;  /* share of the lanes that run */
     void **tensors; /* of the segment at hand: [lanes][tensors] */
@@ -64,6 +65,7 @@ kadr_status run_open(struct run **out, struct mem *m, const struct run_config *c
     r->mem = m;
     r->config = *config;
     r->bound = -1;
+    r->scratch.fd = r->scratch.direct = -1;
     r->used = r->all = 1;
     r->tensors = mem_array(m, tensors, sizeof *r->tensors);
     r->weights = mem_array(m, weights, sizeof *r->weights);
@@ -72,6 +74,8 @@ kadr_status run_open(struct run **out, struct mem *m, const struct run_config *c
     kadr_status st = KADR_OK;
     if (!r->tensors || !r->weights || !r->arena)
         st = err_nomem(err, "buffers and weights of this run", r->arena_bytes);
+    if (!st && config->plan->scratch)
+        st = file_open_scratch(&r->scratch, m, NULL, config->plan->scratch, err);
     const struct stream_config stream = {
         .run = &r->config, .arena = r->arena, .ids = ids_of, .user = r};
     if (!st) st = stream_open(&r->stream, m, &stream, err);
@@ -83,6 +87,7 @@ kadr_status run_open(struct run **out, struct mem *m, const struct run_config *c
 void run_close(struct run *r) {
     if (!r) return;
     stream_close(r->stream);
+    file_close(&r->scratch);
     if (r->arena) mem_unmap(r->mem, r->arena, r->arena_bytes);
     mem_free(r->tensors);
     mem_free((void *)r->weights);
@@ -148,18 +153,59 @@ static void bind_weights(struct run *r, const struct segment *s, const struct se
     }
 }
 
+/* One band: what it reads comes from the scratch file into the windows, what it makes goes back. */
+static kadr_status run_band(struct run *r, const struct graph *g, const struct segment_plan *sp,
+                            const struct op *op, const struct op_part *part, int64_t height,
+                            const size_t *offset, void **tensors, kadr_error *err) {
+    struct window w[WINDOWS];
+    int n = bands_windows(g, op, sp->spilled, height, part->row, part->rows, w);
+    for (int i = 0; i < n; i++) {
+        char *window = r->arena + sp->windows + w[i].at;
+        uint64_t at = offset[w[i].tensor] + (uint64_t)w[i].first * w[i].row;
+        /* As if the whole picture lay around the window; only rows of the window are touched. */
+        tensors[w[i].tensor] = (void *)((uintptr_t)window - (uintptr_t)w[i].first * w[i].row);
+        if (w[i].tensor == op->out) continue;
+        kadr_status st = file_read_at(&r->scratch, at, window, (size_t)w[i].rows * w[i].row, err);
+        if (st) return st;
+    }
+    r->config.backend->run(r->config.state, g, op, part, tensors, r->weights,
+                           r->arena + sp->workspace);
+    const struct window *out = &w[n - 1];
+    if (!n || out->tensor != op->out) return KADR_OK;
+    return file_write_at(&r->scratch, offset[op->out] + (uint64_t)out->first * out->row,
+                         r->arena + sp->windows + out->at, (size_t)out->rows * out->row, err);
+}
+
+static kadr_status run_bands(struct run *r, const struct graph *g, const struct segment_plan *sp,
+                             int i, const struct op_part *columns, const size_t *offset,
+                             void **tensors, kadr_error *err) {
+    int64_t height = sp->band[i], all = bands_rows(g, &g->ops[i]);
+    struct op_part part = *columns;
+    for (part.row = 0; part.row < all; part.row += height) {
+        if (cancelled(r)) return err_set(err, KADR_EINTERRUPTED, "interrupted");
+        part.rows = all - part.row < height ? all - part.row : height;
+        kadr_status st = run_band(r, g, sp, &g->ops[i], &part, height, offset, tensors, err);
+        if (st) return st;
+    }
+    return KADR_OK;
+}
+
 static kadr_status run_unit(struct run *r, const struct segment *s, const struct segment_plan *sp,
                             const struct unit *u, kadr_error *err) {
     const struct graph *g = s->graph;
-    /* A weight that stays is there as a whole: then the operation was not cut. */
-    const struct op_part *part = u->part.count ? &u->part : NULL;
     int lanes = s->lanes > 1 ? s->lanes * r->used / r->all : 1;
     for (int lane = 0; lane < lanes; lane++)
         for (int i = u->first; i <= u->last; i++) {
             if (cancelled(r)) return err_set(err, KADR_EINTERRUPTED, "interrupted");
             const struct op *op = &g->ops[i];
             void **tensors = r->tensors + lane * g->tensor_count;
-            r->config.backend->run(r->config.state, g, op, part, tensors, r->weights,
+            if (sp->band[i]) {
+                const size_t *offset = sp->tensor + lane * g->tensor_count;
+                kadr_status st = run_bands(r, g, sp, i, &u->part, offset, tensors, err);
+                if (st) return st;
+                continue;
+            }
+            r->config.backend->run(r->config.state, g, op, &u->part, tensors, r->weights,
                                    r->arena + sp->workspace);
             if (r->watch) r->watch(r->watch_user, g, op, tensors[op->out]);
         }

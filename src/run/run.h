@@ -74,7 +74,7 @@ struct run_stats {
 void run_get_stats(struct run *r, struct run_stats *stats);
 
 /* For tests and debugging: called after each operation (of each lane, of each part) with its
- * output, which is valid during the call. */
+ * output, which is valid during the call; not for those that run in bands. */
 typedef void run_watch(void *user, const struct graph *g, const struct op *op, const void *out);
 void run_set_watch(struct run *r, run_watch *watch, void *user);
 
