@@ -275,6 +275,11 @@ bool file_is_folder(const char *path) {
     return stat(path, &s) == 0 && S_ISDIR(s.st_mode);
 }
 
+bool file_is_there(const char *path) {
+    struct stat s;
+    return lstat(path, &s) == 0;
+}
+
 kadr_status file_make_folders(const char *path, kadr_error *err) {
     char part[4096];
     size_t n = strlen(path);

@@ -65,6 +65,7 @@ void file_writer_abort(struct file_writer *w); /* idempotent; harmless after com
 
 bool file_exists(const char *path); /* regular file */
 bool file_is_folder(const char *path);
+bool file_is_there(const char *path); /* anything, be it a link to nowhere */
 kadr_status file_make_folders(const char *path,
                               kadr_error *err); /* like mkdir -p, mode 0777 & ~umask */
 

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 /* "DIR/kadr-7.png", or kadr-7-2.png and so on where that is taken. */
 static char *new_path(struct arena *a, const char *folder, uint64_t seed) {
@@ -32,13 +33,16 @@ static char *picture_path(struct cli *cli, const kadr_picture *p) {
 
 /* What can be known to be wrong with -o before hours of drawing. */
 static kadr_status check_output(struct cli *cli, kadr_error *err) {
-    const char *output = cli->rq->output;
-    if (!output || file_is_folder(output)) return KADR_OK;
-    const char *name = file_name(output);
-    char *folder = arena_strndup(&cli->arena, output, (size_t)(name - output));
+    const char *output = cli->rq->output ? cli->rq->output : ".";
+    bool is_folder = file_is_folder(output);
+    const char *name = is_folder ? "" : file_name(output);
+    char *folder = arena_strndup(&cli->arena, output, strlen(output) - strlen(name));
     if (!folder) return err_nomem(err, "a path", strlen(output));
     if (*folder && !file_is_folder(folder))
         return err_set(err, KADR_EIO, "%s: expected a folder that exists", folder);
+    if (access(*folder ? folder : ".", W_OK)) return err_errno(err, "cannot write into", folder);
+    if (*name && file_is_there(output) && !file_exists(output))
+        return err_set(err, KADR_EIO, "%s: expected a regular file or nothing there", output);
     if (*name && strcasecmp(file_extension(name), "png"))
         return err_set(err, KADR_EUSAGE, "-o: expected a name that ends in .png, got \"%s\"", name);
     return KADR_OK;

@@ -345,6 +345,19 @@ kadr_status painting_denoise(struct painting *g, kadr_error *err) {
 
 /* ---- After the last step */
 
+/* Weights that are broken, or numbers beyond what f32 holds, end in NaN: no picture, rather than a
+ * grey one that looks like a result. */
+static kadr_status check_finite(const struct painting *g, const float *x, size_t count,
+                                const char *what, kadr_error *err) {
+    for (size_t i = 0; i < count; i++)
+        if (!isfinite(x[i]))
+            return err_set(err, KADR_EMODEL,
+                           "%s: the %s gives values that are no numbers; expected weights that are "
+                           "whole, and no extreme guidance or prompt weights",
+                           weights_path(g->config.model->weights), what);
+    return KADR_OK;
+}
+
 kadr_status painting_decode(struct painting *g, size_t i, struct painted *out, kadr_error *err) {
     const struct canvas *c = &g->canvas[i];
     const struct sampler_eval *e = &c->eval;
@@ -360,12 +373,14 @@ kadr_status painting_decode(struct painting *g, size_t i, struct painted *out, k
     if (!out->rgb) return err_nomem(err, "picture", pixels);
     kadr_status st =
         progress_tell(progress, "decode", progress->evaluations, e->steps, e->steps, NULL, err);
+    if (!st) st = check_finite(g, c->latents, g->size, "unet", err);
     if (!st) {
         float *latents = run_buffer(run, "vae.latents", 0);
         memcpy(latents, c->latents, g->size * sizeof(float));
         vae_unscale(&g->config.model->vae, latents, 1, g->h * g->w);
         st = run_stage(g, STAGE_DECODE, i + 1 < g->count, err);
     }
+    if (!st) st = check_finite(g, run_buffer(run, "vae.picture", 0), pixels, "vae", err);
     if (!st) pixels_from_floats(run_buffer(run, "vae.picture", 0), pixels, out->rgb);
     else painted_free(out);
     out->seconds_decode = sys_seconds() - start;

@@ -45,6 +45,8 @@ kadr_status clip_text_read_config(const json_t *json, const char *name, struct c
         return err ? err->status : KADR_EMODEL;
     if (act && describe_act(act, &c->act))
         return err_set(err, KADR_EMODEL, "%s: hidden_act \"%s\" is not known to kadr", name, act);
+    if (!(c->eps >= 0 && c->eps <= 1))
+        return err_set(err, KADR_EMODEL, "%s: layer_norm_eps: expected a number from 0 to 1", name);
     if (c->width % c->heads)
         return err_set(err, KADR_EMODEL, "%s: hidden_size is no multiple of num_attention_heads",
                        name);

@@ -191,6 +191,8 @@ kadr_status unet_read_config(const json_t *json, struct unet_config *c, kadr_err
                        "unet: projection_class_embeddings_input_dim %d leaves no room for a pooled "
                        "prompt beside 6 x %d",
                        (int)projection, (int)c->time_ids_width);
+    if (!(c->eps >= 0 && c->eps <= 1))
+        return err_set(err, KADR_EMODEL, "unet: norm_eps: expected a number from 0 to 1");
     if (!(c->mid_scale > 0))
         return err_set(err, KADR_EMODEL, "unet: mid_block_scale_factor is not positive");
     return KADR_OK;

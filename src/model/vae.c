@@ -49,10 +49,13 @@ static kadr_status read_stats(const json_t *json, struct vae_config *c, kadr_err
     kadr_status st = read_list(json, "latents_mean", 16, c->mean, &means, err);
     if (!st) st = read_list(json, "latents_std", 16, c->std, &stds, err);
     if (st) return st;
-    c->has_stats = means > 0 && stds > 0;
+    c->has_stats = means > 0 || stds > 0;
     if (c->has_stats && (means != (size_t)c->latent_channels || stds != (size_t)c->latent_channels))
         return err_set(err, KADR_EMODEL, "vae: latents_mean and latents_std: expected %d numbers",
                        (int)c->latent_channels);
+    for (size_t i = 0; i < stds; i++)
+        if (!(c->std[i] > 0))
+            return err_set(err, KADR_EMODEL, "vae: latents_std: expected positive numbers");
     return KADR_OK;
 }
 
@@ -118,8 +121,8 @@ kadr_status vae_read_config(const json_t *json, struct vae_config *c, kadr_error
     if (st) return st;
     if (act && describe_act(act, &c->act))
         return err_set(err, KADR_EMODEL, "vae: act_fn \"%s\" is not known to kadr", act);
-    if (!(fabs(c->scaling_factor) > 1e-9))
-        return err_set(err, KADR_EMODEL, "vae: scaling_factor is zero");
+    if (!(c->scaling_factor > 1e-9 && c->scaling_factor < 1e9))
+        return err_set(err, KADR_EMODEL, "vae: scaling_factor: expected a number from 1e-9 to 1e9");
     return KADR_OK;
 }
 

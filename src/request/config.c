@@ -207,10 +207,10 @@ kadr_status request_read_configuration(kadr_request *rq, unsigned command, kadr_
     arena_init(&a, rq->mem);
     for (int id = 0; id < OPTIONS && status == KADR_OK; id++)
         if (request_option_at(id)->use & KADR_IN_CONFIG) status = read_variable(rq, id, err);
-    if (status == KADR_OK && file_exists(REQUEST_PROJECT_INI))
+    if (status == KADR_OK && file_is_there(REQUEST_PROJECT_INI))
         status = request_read_ini(rq, REQUEST_PROJECT_INI, SOURCE_PROJECT, command, err);
     const char *user = request_user_ini(&a);
-    if (status == KADR_OK && user && file_exists(user))
+    if (status == KADR_OK && user && file_is_there(user))
         status = request_read_ini(rq, user, SOURCE_USER, command, err);
     arena_free(&a);
     return status;
