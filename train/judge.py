@@ -1,0 +1,157 @@
+"""The judge: a small network that reads every attribute off a picture.
+
+    python judge.py train DATA --out runs/judge        and reports its accuracy on fresh held-out renders, clean and
+                                                       degraded
+    python judge.py read runs/judge PICTURE...         says what it sees
+
+It is trained on renders that are blurred, halved, noised and shifted in light, because what it will judge has gone
+through a VAE. For each field it looks where it wants (a map of weights over the picture), so that a character is
+read alike wherever it stands.
+"""
+
+import argparse
+import json
+import random
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+from torch.nn import functional as F
+
+from common import Data, Trainer, arguments, as_tensor, autocast, start
+from scenes.frame import render
+from scenes.world import FIELDS, IDENTITY, NAMES, from_index, sample, to_index
+
+CHANNELS = ((16, 2), (32, 2), (32, 1), (64, 2), (64, 1), (128, 2), (128, 1))  # outputs and strides
+WEIGHT = 2.0  # of the character's fields: they are the hard ones
+ACCESSORY = NAMES.index("acc")
+
+
+class Judge(nn.Module):
+    def __init__(self, width, height):
+        super().__init__()
+        layers, inputs = [], 3
+        for outputs, stride in CHANNELS:
+            layers += [nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+            inputs = outputs
+        self.trunk = nn.Sequential(*layers)
+        self.position = nn.Parameter(torch.zeros(1, inputs, -(-height // 16), -(-width // 16)))
+        self.where = nn.Conv2d(inputs, len(NAMES), 1)
+        self.heads = nn.ModuleList(
+            nn.Sequential(nn.Linear(2 * inputs, 96), nn.ReLU(), nn.Linear(96, len(values)))
+            for values in FIELDS.values()
+        )
+
+    def forward(self, x):
+        features = self.trunk(x) + self.position
+        weights = self.where(features).flatten(2).softmax(2)
+        features = features.flatten(2)
+        looked, mean = weights @ features.transpose(1, 2), features.mean(2)
+        return [head(torch.cat([looked[:, k], mean], 1)) for k, head in enumerate(self.heads)]
+
+
+def load(folder):
+    config = json.loads((Path(folder) / "config.json").read_text())
+    judge = Judge(config["width"], config["height"])
+    judge.load_state_dict(torch.load(Path(folder) / "judge.pt"))
+    return judge.eval()
+
+
+@torch.no_grad()
+def read(judge, pictures, batch=64):
+    """Index vectors of what is seen, for uint8 pictures [n, h, w, 3]."""
+    seen = [
+        torch.stack([part.argmax(1) for part in judge(as_tensor(pictures[at : at + batch]))], 1)
+        for at in range(0, len(pictures), batch)
+    ]
+    return torch.cat(seen).numpy()
+
+
+def accuracy(seen, asked):
+    """Per field the part read right; an accessory's colour counts only where one was asked for."""
+    worn = asked[:, ACCESSORY] > 0
+    out = {}
+    for k, name in enumerate(NAMES):
+        rows = worn if name == "acol" else np.ones(len(asked), bool)
+        out[name] = round(float((seen[rows, k] == asked[rows, k]).mean()), 3) if rows.any() else None
+    return out
+
+
+def degrade(x, rng):
+    """What a VAE, a resize or another screen does to a picture; x in [-1, 1]."""
+    kind = rng.random()
+    if kind < 0.35:
+        x = F.interpolate(F.avg_pool2d(x, 2), scale_factor=2, mode="bilinear")
+    elif kind < 0.6:
+        part = rng.uniform(0.3, 0.9)
+        x = x * (1 - part) + F.avg_pool2d(x, 3, 1, 1) * part
+    if rng.random() < 0.3:
+        x = x * rng.uniform(0.85, 1.1) + rng.uniform(-0.08, 0.08)
+    return x + torch.randn_like(x) * rng.uniform(0, 0.1)
+
+
+def loss_of(said, asked):
+    loss, hits = 0, {}
+    for k, (name, part) in enumerate(zip(NAMES, said)):
+        rows = asked[:, ACCESSORY] > 0 if name == "acol" else torch.ones(len(asked), dtype=bool, device=asked.device)
+        weight = WEIGHT if name in IDENTITY else 1.0
+        loss = loss + weight * F.cross_entropy(part[rows].float(), asked[rows, k], label_smoothing=0.02)
+        hits[name] = (part[rows].argmax(1) == asked[rows, k]).float().mean()
+    return loss, hits
+
+
+def report(judge, config, count=512):
+    """Its own accuracy on renders that it never saw, of combinations that it never saw."""
+    rng = random.Random(77)
+    wanted = [sample(rng, held=True) for _ in range(count)]
+    pictures = np.stack([render(a, rng.getrandbits(40), config["width"], config["height"]).picture for a in wanted])
+    asked = np.array([to_index(a) for a in wanted])
+    torch.manual_seed(77)
+    worse = ((degrade(as_tensor(pictures), rng).clamp(-1, 1) + 1) * 127.5).byte().permute(0, 2, 3, 1).numpy()
+    return {"clean": accuracy(read(judge, pictures), asked), "degraded": accuracy(read(judge, worse), asked)}
+
+
+def train(argv):
+    parser = arguments(__doc__, steps=4000, batch=48)
+    parser.add_argument("data")
+    args = parser.parse_args(argv)
+    start(args)
+    data = Data(args.data)
+    judge = Judge(data.width, data.height).to(args.device, memory_format=torch.channels_last)
+
+    def save(_):
+        torch.save({name: w.cpu() for name, w in judge.state_dict().items()}, args.out / "judge.pt")
+        (args.out / "config.json").write_text(json.dumps({"width": data.width, "height": data.height}) + "\n")
+
+    groups = [{"params": list(judge.parameters()), "lr": args.rate or 3e-3, "weight_decay": 1e-2}]
+    trainer = Trainer(args, {"judge": judge}, groups, [], save, warmup=50, betas=(0.9, 0.999))
+    for _, dice in trainer.steps():
+        rows = dice.numpy.integers(len(data), size=args.local)
+        x = degrade(as_tensor(np.stack([data.frames[i] for i in rows]), args.device), dice.python)
+        with autocast(args):
+            said = judge(x.contiguous(memory_format=torch.channels_last))
+        loss, hits = loss_of(said, torch.from_numpy(data.attributes[rows]).to(args.device))
+        trainer.update(loss, **hits)
+    own = report(load(args.out), data.config)
+    (args.out / "accuracy.json").write_text(json.dumps(own, indent=1) + "\n")
+    print(json.dumps(own, indent=1))
+
+
+def look(argv):
+    parser = argparse.ArgumentParser(description="Says what the judge sees in pictures.")
+    parser.add_argument("judge")
+    parser.add_argument("pictures", nargs="+")
+    args = parser.parse_args(argv)
+    judge = load(args.judge)
+    for path in args.pictures:
+        seen = read(judge, np.asarray(Image.open(path).convert("RGB"))[None])[0]
+        print(path, from_index(seen))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2 or sys.argv[1] not in ("train", "read"):
+        sys.exit(__doc__)
+    (train if sys.argv[1] == "train" else look)(sys.argv[2:])
