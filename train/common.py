@@ -27,7 +27,7 @@ def arguments(description, steps, batch):
     parser = argparse.ArgumentParser(description=description.split("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of the result and of its checkpoint")
     parser.add_argument("--steps", type=int, default=steps, help=f"length of the schedule (default {steps})")
-    parser.add_argument("--batch", type=int, default=batch, help=f"pictures a step over all processes (default {batch})")
+    parser.add_argument("--batch", type=int, default=batch, help=f"pictures a step, all processes (default {batch})")
     parser.add_argument("--rate", type=float, help="peak learning rate, instead of the command's own")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
@@ -160,7 +160,8 @@ class Trainer:
             torch._foreach_lerp_(list(module.parameters()), list(self.modules[name].parameters()), 1 - keep)
         for name, value in {"loss": loss, **figures}.items():
             total, count = self.sums.get(name, (0.0, 0))
-            self.sums[name] = (total + float(value), count + 1)
+            value = value.item() if torch.is_tensor(value) else value
+            self.sums[name] = (total + value, count + 1)
         if self.step % 50 == 0 and RANK == 0:
             self._log()
 

@@ -51,6 +51,11 @@ class Text:
         return torch.cat(states, -1), out.text_embeds
 
 
+def other_size(rng):
+    """An imagined original of another size, so that the condition means nothing: all are drawn alike."""
+    return [rng.choice([64, 96, 256, 512, 832]), rng.choice([96, 144, 384, 768, 1216])]
+
+
 class Batch:
     """Latents with their encoded captions, size conditions and figure masks."""
 
@@ -65,12 +70,9 @@ class Batch:
         states, pooled = text(empty)
         self.told = torch.tensor([float(u >= ZEROED) for u in chance], device=device)
         self.states, self.pooled = states * self.told[:, None, None], pooled * self.told[:, None]
-        height, width = data.height, data.width
-        sizes = [
-            (height, width) if rng.random() < 0.85 else (rng.choice([64, 96, 256, 512, 832]), rng.choice([96, 144, 384, 768, 1216]))
-            for _ in self.rows
-        ]  # fmt: skip
-        self.sizes = torch.tensor([[*s, 0, 0, height, width] for s in sizes], dtype=torch.float32, device=device)
+        original = [[data.height, data.width] if rng.random() < 0.85 else other_size(rng) for _ in self.rows]
+        sizes = [[*size, 0, 0, data.height, data.width] for size in original]
+        self.sizes = torch.tensor(sizes, dtype=torch.float32, device=device)
         self.weight = torch.from_numpy(figure_weight(data, self.rows)).to(device)
 
 

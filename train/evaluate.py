@@ -40,7 +40,8 @@ def summary(seen, asked):
     right = seen == asked
     six = right[:, [NAMES.index(name) for name in SIX]].all(1)
     who = right[:, [NAMES.index(name) for name in ("kind", "col", "acc")]].all(1)
-    out = {**judging.accuracy(seen, asked), "all six": round(float(six.mean()), 3), "identity": round(float(who.mean()), 3)}
+    out = judging.accuracy(seen, asked)
+    out |= {"all six": round(float(six.mean()), 3), "identity": round(float(who.mean()), 3)}
     out["within"] = {name: interval(value, len(asked)) for name, value in out.items() if value is not None}
     return out
 
@@ -50,7 +51,7 @@ def draw(args, i, a, path):
     command = [args.kadr, "generate", full_prompt(a), "--seed", str(SEED + i), "-o", str(path), "--quiet"]
     command += ["-m", args.model] if args.model else []
     began = time.monotonic()
-    subprocess.run([*command, *args.options], check=True)
+    subprocess.run([*command, *args.options], check=True, stdout=subprocess.DEVNULL)
     return time.monotonic() - began
 
 

@@ -4,8 +4,9 @@
     python vae.py DATA --out runs/decoder --decoder runs/vae   then the decoder alone, on latents with a little noise
 
 The first half of the joint run knows only L1 and L2: a KL weight above 1e-5, or a loss on gradients from the start,
-keeps the pictures blurred for good. The decoder's own run leaves the latents as they are, so that a UNet trained
-on them stays valid; noise on the latents teaches it to draw clean ink from what a UNet gives.
+keeps the pictures blurred for good. Crops make the steps cheap; the end is on whole frames, because the middle
+attention and the norms see the whole picture when it draws. The decoder's own run leaves the latents as they are, so
+that a UNet trained on them stays valid; noise on the latents teaches it to draw clean ink from what a UNet gives.
 """
 
 import numpy as np
@@ -15,6 +16,7 @@ from diffusers import AutoencoderKL
 from common import Data, Trainer, arguments, as_tensor, autocast, start
 
 CHANNELS = (16, 32, 64, 96)
+CROP = 64
 NOISE = 0.12  # of the scaled latents' deviation, at most
 
 
@@ -30,7 +32,7 @@ def new_vae(width):
     return vae
 
 
-def crop(data, i, side, rng, near):
+def corner(data, i, side, rng, near):
     """A corner, divisible by 8, for a square crop of frame i; near: about the figure's head and breast."""
     if near:
         left, top, right, bottom = data.boxes[i]
@@ -42,17 +44,21 @@ def crop(data, i, side, rng, near):
     return int(np.clip(x, 0, data.width - side)), int(np.clip(y, 0, data.height - side))
 
 
-def crops(data, count, side, rng, near, frames):
-    """Positions (frame, x, y) of a batch of crops; `near` is the part of them taken about the figure."""
-    return [(i, *crop(data, i, side, rng, rng.random() < near)) for i in rng.integers(frames, size=count)]
+def views(data, count, rng, frames, near, whole):
+    """What a batch is cut from: (frame, x, y, width, height), square crops or, for the same work, whole frames."""
+    if whole:
+        count = max(1, count * CROP * CROP // (data.width * data.height))
+        return [(i, 0, 0, data.width, data.height) for i in rng.integers(frames, size=count)]
+    return [(i, *corner(data, i, CROP, rng, rng.random() < near), CROP, CROP) for i in rng.integers(frames, size=count)]
 
 
-def cut(array, places, side, scale=1):
-    return np.stack([array[i][..., y // scale : (y + side) // scale, x // scale : (x + side) // scale] for i, x, y in places])
+def pictures(data, places, device):
+    return as_tensor(np.stack([data.frames[i][y : y + h, x : x + w] for i, x, y, w, h in places]), device)
 
 
-def frames_of(data, places, side):
-    return np.stack([data.frames[i][y : y + side, x : x + side] for i, x, y in places])
+def latents(data, places, device):
+    cut = [data.latents[i][:, y // 8 : (y + h) // 8, x // 8 : (x + w) // 8] for i, x, y, w, h in places]
+    return torch.from_numpy(np.stack(cut)).float().to(device)
 
 
 def losses(y, x):
@@ -62,13 +68,11 @@ def losses(y, x):
     return d.abs().mean(), d.pow(2).mean(), edges
 
 
-def train_joint(args, data, vae):
-    trainer = Trainer(
-        args, {"vae": vae}, [{"params": list(vae.parameters()), "lr": args.rate or 2e-3, "weight_decay": 1e-3}], ["vae"],
-        lambda t: t.average["vae"].save_pretrained(args.out), floor=0.03,
-    )  # fmt: skip
+def train_joint(args, data, vae, save):
+    groups = [{"params": list(vae.parameters()), "lr": args.rate or 2e-3, "weight_decay": 1e-3}]
+    trainer = Trainer(args, {"vae": vae}, groups, ["vae"], save, floor=0.03)
     for done, dice in trainer.steps():
-        x = as_tensor(frames_of(data, crops(data, args.local, 64, dice.numpy, 0.4, len(data)), 64), args.device)
+        x = pictures(data, views(data, args.local, dice.numpy, len(data), 0.4, done > 0.7), args.device)
         if dice.python.random() < 0.5:
             x = x.flip(3)
         with autocast(args):
@@ -81,19 +85,17 @@ def train_joint(args, data, vae):
         trainer.update(loss, l1=l1, l2=l2, edges=edges, kl=kl)
 
 
-def train_decoder(args, data, vae):
+def train_decoder(args, data, vae, save):
     for frozen in (vae.encoder, vae.quant_conv):
         frozen.requires_grad_(False)
     learned = [*vae.decoder.parameters(), *vae.post_quant_conv.parameters()]
     scale = vae.config.scaling_factor
-    trainer = Trainer(
-        args, {"vae": vae}, [{"params": learned, "lr": args.rate or 1e-3, "weight_decay": 1e-3}], ["vae"],
-        lambda t: t.average["vae"].save_pretrained(args.out),
-    )  # fmt: skip
-    for _, dice in trainer.steps():
-        places = crops(data, args.local, 64, dice.numpy, 0.6, len(data.latents))
-        x = as_tensor(frames_of(data, places, 64), args.device)
-        z = torch.from_numpy(cut(data.latents, places, 64, 8)).float().to(args.device)
+    groups = [{"params": learned, "lr": args.rate or 1e-3, "weight_decay": 1e-3}]
+    trainer = Trainer(args, {"vae": vae}, groups, ["vae"], save)
+    for done, dice in trainer.steps():
+        whole = dice.python.random() < (0.25 if done < 0.6 else 0.8)
+        places = views(data, args.local, dice.numpy, len(data.latents), 0.6, whole)
+        x, z = pictures(data, places, args.device), latents(data, places, args.device)
         z = z + torch.randn_like(z) * torch.rand(len(z), 1, 1, 1, device=z.device) * NOISE
         with autocast(args):
             y = vae.decode((z / scale).contiguous(memory_format=torch.channels_last)).sample
@@ -110,7 +112,9 @@ def main():
     data = Data(args.data)
     vae = AutoencoderKL.from_pretrained(args.decoder) if args.decoder else new_vae(data.width)
     vae.to(args.device, memory_format=torch.channels_last)
-    (train_decoder if args.decoder else train_joint)(args, data, vae)
+    (train_decoder if args.decoder else train_joint)(
+        args, data, vae, lambda trainer: trainer.average["vae"].save_pretrained(args.out)
+    )
 
 
 if __name__ == "__main__":

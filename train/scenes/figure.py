@@ -185,9 +185,7 @@ class Figure:
                 fox = self.kind == "fox"
                 tip, x, inside = (14, 23, (0.25, 0.15, 0.18)) if fox else (8, 24, EAR_PINK)
                 pen.polygon([(side * 26, -76), (side * x, -94 - tip * 0.9), (side * 6, -92)], self.main)
-                pen.polygon(
-                    [(side * 22, -80), (side * 21.5, -94 - tip * 0.45), (side * 11, -90)], inside, False
-                )
+                pen.polygon([(side * 22, -80), (side * 21.5, -94 - tip * 0.45), (side * 11, -90)], inside, False)
 
     def head(self):
         pen = self.pen
@@ -226,10 +224,8 @@ class Figure:
 
     def _fox(self):
         for side in BOTH:
-            self.pen.outline(
-                (side * 26, -68), (side * 16, -66, side * 8, -64, 2, -60), (side * 4, -50, side * 18, -50, side * 26, -68),
-                colour=(0.99, 0.97, 0.94), ink=False, close=False,
-            )  # fmt: skip
+            up, down = (side * 16, -66, side * 8, -64, 2, -60), (side * 4, -50, side * 18, -50, side * 26, -68)
+            self.pen.outline((side * 26, -68), up, down, colour=(0.99, 0.97, 0.94), ink=False, close=False)
         self.pen.ellipse_path(0, -70, 27, 24)
         self.pen.stroke(INK, self.pen.width)
 
