@@ -60,8 +60,7 @@ static kadr_status check_size(const struct job *job, kadr_error *err) {
         return err_set(err, KADR_EUSAGE,
                        "%dx%d: width and height must be multiples of %d with this model",
                        (int)rq->width, (int)rq->height, (int)scale);
-    if (rq->clip_skip >= job->model->text[0].layers - 1 ||
-        rq->clip_skip >= job->model->text[1].layers - 1)
+    if (rq->clip_skip >= job->model->text[0].layers || rq->clip_skip >= job->model->text[1].layers)
         return err_set(err, KADR_EUSAGE,
                        "--clip-skip %d: a text encoder of this model has only %d layers",
                        (int)rq->clip_skip, (int)job->model->text[0].layers);

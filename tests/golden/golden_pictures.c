@@ -1,0 +1,211 @@
+/* Prompts and whole pictures through the library against what diffusers' pipelines made
+ * (tests/reference/stages.py and pipeline.py): every case of golden/MODEL/embeds and
+ * golden/MODEL/pictures. Embeddings to 1e-4 of their norm in f32; pictures to 45 dB. Prints the
+ * worst. KADR_TEST_DATA names the folder of the data.
+ */
+#include "kadr.h"
+
+#include "base/file.h"
+#include "image/image.h"
+#include "stage.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define EMBEDS_BAR 1e-4
+#define LATENTS_BAR 1e-3 /* many steps of 1e-6 each, amplified by guidance and ancestral noise */
+#define PICTURE_BAR 45.0 /* dB */
+
+struct run_case {
+    struct mem *mem;
+    const char *model, *folder, *name; /* folder: of the goldens */
+    double latents, picture;           /* worst of this case */
+    size_t pictures;
+};
+
+static void must(kadr_status st, const kadr_error *err, const char *what) {
+    if (st) fail_msg("%s: %s", what, err->message);
+}
+
+/* Options by kadr's names; files lie in the goldens' folder. */
+static kadr_request *request_of(const struct run_case *c, json_t *options) {
+    static const char *const files[] = {"init", "mask", "lora"};
+    kadr_request *rq = kadr_request_new();
+    kadr_error err = {0};
+    const char *key;
+    json_t *value;
+    must(kadr_request_set(rq, "model", c->model, &err), &err, c->name);
+    must(kadr_request_set(rq, "precision", "f32", &err), &err, c->name);
+    json_object_foreach(options, key, value) {
+        bool is_file = false;
+        for (size_t i = 0; i < 3; i++) is_file = is_file || strcmp(key, files[i]) == 0;
+        size_t n = json_is_array(value) ? json_array_size(value) : 1;
+        for (size_t i = 0; i < n; i++) {
+            const json_t *v = json_is_array(value) ? json_array_get(value, i) : value;
+            char text[1024];
+            if (json_is_string(v))
+                snprintf(text, sizeof text, "%s%s%s", is_file ? c->folder : "", is_file ? "/" : "",
+                         json_string_value(v));
+            else if (json_is_integer(v))
+                snprintf(text, sizeof text, "%lld", (long long)json_integer_value(v));
+            else snprintf(text, sizeof text, "%.17g", json_number_value(v));
+            must(kadr_request_set(rq, key, text, &err), &err, c->name);
+        }
+    }
+    return rq;
+}
+
+static double psnr(const uint8_t *a, const uint8_t *b, size_t count) {
+    double sum = 0;
+    for (size_t i = 0; i < count; i++) sum += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
+    return sum > 0 ? 10 * log10(255.0 * 255.0 * (double)count / sum) : 99;
+}
+
+static int on_picture(void *user, const kadr_picture *p) {
+    struct run_case *c = user;
+    char path[512];
+    kadr_error err = {0};
+    struct safetensors file;
+    struct image want;
+    snprintf(path, sizeof path, "%s/%s.safetensors", c->folder, c->name);
+    golden_open(&file, c->mem, path);
+    size_t count, size = (size_t)(p->latent_channels * p->latent_height * p->latent_width);
+    float *latents = golden_read(c->mem, &file, "latents", &count);
+    assert_true(count >= (p->index + 1) * size);
+    double e = relative_error(p->latents, latents + p->index * size, size);
+    if (!(e <= c->latents)) c->latents = e;
+    mem_free(latents);
+    safetensors_close(&file);
+    snprintf(path, sizeof path, "%s/%s_%zu.png", c->folder, c->name, p->index);
+    must(image_read(&want, c->mem, path, IMAGE_OVER_WHITE, NULL, &err), &err, c->name);
+    assert_int_equal(want.width, p->width);
+    assert_int_equal(want.height, p->height);
+    double like = psnr(p->rgb, want.data, (size_t)(p->width * p->height * 3));
+    if (!(like >= c->picture)) c->picture = like;
+    image_free(&want);
+    c->pictures++;
+    return 0;
+}
+
+static json_t *cases_of(const char *folder) {
+    char path[512];
+    json_error_t e;
+    snprintf(path, sizeof path, "%s/cases.json", folder);
+    json_t *cases = json_load_file(path, 0, &e);
+    if (!cases) fail_msg("%s: %s", path, e.text);
+    return cases;
+}
+
+static void draw_cases(kadr_context *ctx, struct mem *m, const char *model, const char *folder) {
+    json_t *cases = cases_of(folder), *options;
+    const char *name;
+    json_object_foreach(cases, name, options) {
+        struct run_case c = {m, model, folder, name, 0, 99, 0};
+        const kadr_observer observer = {.user = &c, .picture = on_picture};
+        kadr_request *rq = request_of(&c, options);
+        kadr_error err = {0};
+        must(kadr_draw(ctx, &rq, 1, &observer, &err), &err, name);
+        kadr_request_free(rq);
+        printf("    %-18s latents %.1e  picture %5.1f dB\n", name, c.latents, c.picture);
+        json_t *wanted = json_object_get(options, "count");
+        assert_int_equal(c.pictures, wanted ? json_integer_value(wanted) : 1);
+        if (!(c.latents <= LATENTS_BAR) || !(c.picture >= PICTURE_BAR))
+            fail_msg("%s: %s: latents %g, picture %g dB; expected %g and %g dB", folder, name,
+                     c.latents, c.picture, LATENTS_BAR, PICTURE_BAR);
+    }
+    json_decref(cases);
+}
+
+/* ---- Embeddings: what --save-embeds writes */
+
+static double compare(struct mem *m, const char *got_path, const char *want_path) {
+    static const char *const names[] = {"prompt_embeds", "pooled", "negative_prompt_embeds",
+                                        "negative_pooled"};
+    struct safetensors got, want;
+    double worst = 0;
+    golden_open(&got, m, got_path);
+    golden_open(&want, m, want_path);
+    for (size_t i = 0; i < 4; i++) {
+        size_t n, count;
+        float *a = golden_read(m, &got, names[i], &n), *b = golden_read(m, &want, names[i], &count);
+        assert_int_equal(n, count);
+        double e = relative_error(a, b, n);
+        if (!(e <= worst)) worst = e;
+        mem_free(a);
+        mem_free(b);
+    }
+    safetensors_close(&got);
+    safetensors_close(&want);
+    return worst;
+}
+
+static void embed_cases(kadr_context *ctx, struct mem *m, const char *model, const char *folder) {
+    json_t *cases = cases_of(folder), *options;
+    const char *name;
+    char saved[64], want[512];
+    snprintf(saved, sizeof saved, "/tmp/kadr-embeds-%ld.safetensors", (long)getpid());
+    json_object_foreach(cases, name, options) {
+        struct run_case c = {m, model, folder, name, 0, 99, 0};
+        kadr_request *rq = request_of(&c, options);
+        kadr_error err = {0};
+        static const char *const small[][2] = {
+            {"width", "64"}, {"height", "64"}, {"steps", "1"}, {"guidance", "4"}};
+        for (size_t i = 0; i < 4; i++)
+            must(kadr_request_set(rq, small[i][0], small[i][1], &err), &err, name);
+        must(kadr_request_set(rq, "save-embeds", saved, &err), &err, name);
+        must(kadr_draw(ctx, &rq, 1, NULL, &err), &err, name);
+        kadr_request_free(rq);
+        snprintf(want, sizeof want, "%s/%s.safetensors", folder, name);
+        double worst = compare(m, saved, want);
+        printf("    %-18s embeddings %.1e\n", name, worst);
+        if (!(worst <= EMBEDS_BAR))
+            fail_msg("%s: %s: relative error %g, expected at most %g", folder, name, worst,
+                     EMBEDS_BAR);
+    }
+    unlink(saved);
+    json_decref(cases);
+}
+
+static void each(void (*test)(kadr_context *, struct mem *, const char *, const char *),
+                 const char *what) {
+    static const char *const models[] = {"mini", "tiny-a", "tiny-b", "tiny-c", "micro"};
+    const char *data = getenv("KADR_TEST_DATA");
+    assert_non_null(data);
+    kadr_context *ctx;
+    kadr_error err = {0};
+    struct mem *m = mem_open(0);
+    must(kadr_open(NULL, &ctx, &err), &err, "context");
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        char model[512], folder[512];
+        if (i) snprintf(model, sizeof model, "%s/models/%s", data, models[i]);
+        else snprintf(model, sizeof model, "%s/../../models/mini", data);
+        snprintf(folder, sizeof folder, "%s/golden/%s/%s", data, models[i], what);
+        printf("  %s\n", models[i]);
+        test(ctx, m, model, folder);
+    }
+    kadr_close(ctx);
+    assert_int_equal(mem_close(m), 0);
+}
+
+static void pictures(void **state) {
+    (void)state;
+    each(draw_cases, "pictures");
+}
+
+static void embeds(void **state) {
+    (void)state;
+    each(embed_cases, "embeds");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(embeds), cmocka_unit_test(pictures)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
