@@ -46,6 +46,12 @@ static kadr_status read_item(struct weights *w, const char *name, const json_t *
         !read_dtype(json_string_value(json_object_get(json, "dtype")), &e->t.dtype))
         return damaged(w, name, "no form, shape or dtype", err);
     e->packed->panels = strcmp(form, forms[1]) == 0;
+    bool rows = strcmp(form, forms[0]) == 0, text = strcmp(form, forms[2]) == 0;
+    bool number = e->t.dtype == DTYPE_F32 || e->t.dtype == DTYPE_F16 || e->t.dtype == DTYPE_BF16;
+    /* A text is never taken for a weight. */
+    if (text != (strncmp(name, "tokenizer", 9) == 0) || !(text || rows || e->packed->panels) ||
+        (rows && !number))
+        return damaged(w, name, "this form or dtype cannot be", err);
     e->t.rank = (int)rank;
     for (size_t i = 0; i < rank; i++) {
         json_int_t d = json_integer_value(json_array_get(shape, i));
@@ -57,7 +63,6 @@ static kadr_status read_item(struct weights *w, const char *name, const json_t *
     if (said < 1 || (uint64_t)said > e->stored->size)
         return damaged(w, name, "more bytes than it has in the file", err);
     e->packed->bytes = (uint64_t)said;
-    bool rows = strcmp(form, forms[0]) == 0;
     if (rows && (!chk_mul(elements, dtype_size(e->t.dtype), &bytes) || bytes != (size_t)said))
         return damaged(w, name, "shape and bytes contradict each other", err);
     return KADR_OK;

@@ -183,6 +183,69 @@ class Models(Hostile):
         self.refused("NaN", "no numbers")
 
 
+class Packed(Hostile):
+    """What a packed model says about itself is not believed."""
+
+    WEIGHT = "unet.time_embedding.linear_1.bias"
+
+    def setUp(self):
+        super().setUp()
+        self.kadr("pack", MICRO, "-o", "good.kadr", "--weights", "f32", "-q")
+        self.own, self.data = header(self.folder / "good.kadr")
+        self.about = self.own["__metadata__"]["kadr"]
+        self.kadr("generate", "x", "-m", "good.kadr", *SMALL, "-o", "x.png")
+        (self.folder / "x.png").unlink()
+        (self.folder / "x.kadr.json").unlink()
+
+    def refused(self, change, *says, data=None):
+        about = json.loads(self.about)
+        change(about)
+        self.own["__metadata__"]["kadr"] = json.dumps(about)
+        write_header(self.folder / "bad.kadr", self.own, data or self.data)
+        done = self.kadr("generate", "x", "-m", "bad.kadr", *SMALL, "-o", "x.png", status=3)
+        for word in ("bad.kadr", *says):
+            self.assertIn(word, done.stderr)
+        self.must_be_clean("bad.kadr", "good.kadr")
+
+    def test_what_is_said_of_a_tensor(self):
+        item = json.loads(self.about)["items"][self.WEIGHT]
+        elements = item["shape"][0]
+        self.assertEqual((item["form"], item["dtype"], item["bytes"]), ("rows", "f32", 4 * elements))
+        for change in (
+            # Smaller elements than those that are read would fill more than the room for them.
+            {"dtype": "u8", "bytes": elements},
+            {"dtype": "i8", "bytes": elements},
+            {"dtype": "i32"},
+            {"form": "text", "dtype": "u8", "bytes": elements, "shape": [elements]},
+            {"form": "text"},
+            {"form": "heap"},
+            {"form": 7},
+            {"bytes": 0},
+            {"bytes": -4},
+            {"bytes": 1 << 62},
+            {"bytes": 4 * elements - 4},
+            {"shape": [elements + 1]},
+            {"shape": [1 << 62, 4]},
+            {"shape": [0]},
+            {"shape": [1] * 9},
+            {"shape": "x"},
+            {"dtype": "f16"},
+        ):
+            with self.subTest(change):
+                self.refused(lambda about: about["items"][self.WEIGHT].update(change), self.WEIGHT)
+
+    def test_what_is_said_of_the_whole(self):
+        self.refused(lambda about: about.update(version=2), "version 2")
+        self.refused(lambda about: about.update(dtype="f31"))
+        self.refused(lambda about: about.update(items=[]))
+        self.refused(lambda about: about.update(configs={}))
+        self.refused(lambda about: about["items"].pop(self.WEIGHT))
+        at = self.own[self.WEIGHT]["data_offsets"][0]
+        changed = bytearray(self.data)
+        changed[at] ^= 1
+        self.refused(lambda about: None, self.WEIGHT, "checksum", data=bytes(changed))
+
+
 class Files(Hostile):
     def test_configuration_that_cannot_be_read(self):
         path = self.folder / "kadr.ini"
