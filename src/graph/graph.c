@@ -348,7 +348,7 @@ tensor_id graph_embed(struct graph *g, tensor_id ids, tensor_id extra, const cha
     w.picked = 0;
     w.dim[0] = position_rows;
     op->b = add_weight(g, positions, ".weight", w);
-    return op->out = add_tensor(g, op->label, TENSOR_TEMP, g->dtype, 3,
+    return op->out = add_tensor(g, op->label, TENSOR_TEMP, DTYPE_F32, 3,
                                 (int64_t[]){i.dim[0], i.dim[1], width});
 }
 

@@ -91,7 +91,7 @@ struct epilogue {
 
 enum op_kind {
     OP_EMBED,  /* in: ids i32 [n,t], extra f32 [m,c] or none; w: table (picked: one row an id),
-                  b: positions [T,c] -> [n,t,c]. ids >= rows of the table name rows of extra */
+                  b: positions [T,c] -> f32 [n,t,c]. ids >= rows of the table name rows of extra */
     OP_LINEAR, /* in: x [.., k]; w: [m, k]; b -> [.., m] */
     OP_CONV,   /* in: x [n,h,w,k], x2 [n,h,w,k2] or none (read as their concatenation), stats of
                   GROUP_STATS or none: then in_act(x * factor + summand), rounded to the graph's

@@ -63,6 +63,8 @@ int32_t clip_text_eos(const struct clip_text_config *config, const int32_t *ids,
     return at;
 }
 
+/* The sum that layers add to stays f32: there are few tokens, and rounding it at every layer is most
+ * of the error of narrow arithmetic. */
 static tensor_id layer(struct graph *g, const struct clip_text_config *c, const char *prefix,
                        int64_t i, tensor_id x) {
     char label[160];
@@ -79,6 +81,7 @@ static tensor_id layer(struct graph *g, const struct clip_text_config *c, const 
         (int)c->heads, scale, true);
     struct epilogue add = EPI_NONE;
     add.residual = x;
+    add.f32_out = true;
     x = graph_linear(g, a, AT("self_attn.out_proj"), c->width, true, add);
     n = graph_layer_norm(g, x, AT("layer_norm2"), (float)c->eps);
     struct epilogue act = EPI_NONE;
@@ -123,12 +126,14 @@ void clip_text_graph(struct graph *g, const struct clip_text_config *c, const ch
     if (!c->projection) return;
     tensor_id eos = graph_input(g, describe_label(name, sizeof name, "%s.eos", prefix), DTYPE_I32,
                                 1, (int64_t[]){s->samples});
+    /* One row: its rounding would show and its arithmetic does not. */
+    enum dtype narrow = g->dtype;
+    g->dtype = DTYPE_F32;
     x = graph_gather(g, x, eos);
     describe_label(name, sizeof name, "%s.text_model.final_layer_norm", prefix);
     x = graph_layer_norm(g, x, name, (float)c->eps);
     describe_label(name, sizeof name, "%s.text_projection", prefix);
-    struct epilogue f32 = EPI_NONE;
-    f32.f32_out = true;
-    x = graph_linear(g, x, name, c->projection, false, f32);
+    x = graph_linear(g, x, name, c->projection, false, EPI_NONE);
     graph_output(g, x, describe_label(name, sizeof name, "%s.pooled", prefix));
+    g->dtype = narrow;
 }

@@ -1,12 +1,15 @@
 /* Each network against diffusers and transformers: text encoders, UNet (conditioning and one step),
  * VAE both ways, for every model that tests/reference/stages.py made goldens of. f32 to 1e-4 of the
- * output's norm. KADR_TEST_DATA names the folder of the data.
+ * output's norm; bf16 no farther from f32 than PyTorch in bf16 is (golden/bf16.json).
+ * KADR_TEST_DATA names the folder of the data. With KADR_GOLDEN_MODEL and KADR_GOLDEN_DATA another
+ * model is compared with its goldens, as tests/reference/fullshape.py makes them.
  */
 #include "model/clip_text.h"
 #include "model/unet.h"
 #include "model/vae.h"
 #include "stage.h"
 
+#include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -15,21 +18,36 @@
 
 #include <cmocka.h>
 
-static void check(struct stage *s, const struct safetensors *file, const char *name,
-                  const char *buffer, double bar) {
+/* One model in one precision. */
+struct golden {
+    const char *folder, *data; /* of the model, of its goldens */
+    enum dtype dtype;
+    const json_t *bars; /* of bf16, by stage; NULL: only told */
+};
+
+static double bar_of(const struct golden *g, const char *stage) {
+    if (g->dtype == DTYPE_F32) return 1e-4;
+    const json_t *l2 = json_object_get(json_object_get(g->bars, stage), "l2");
+    if (g->bars && !l2) fail_msg("bf16.json: no %s", stage);
+    return l2 ? json_number_value(l2) : 1;
+}
+
+static void check(const struct golden *g, struct stage *s, const struct safetensors *file,
+                  const char *name, const char *buffer, const char *stage) {
     size_t count;
     float *want = golden_read(s->mem, file, name, &count);
-    double e = relative_error(run_buffer(s->run, buffer, 0), want, count);
+    double e = relative_error(run_buffer(s->run, buffer, 0), want, count), bar = bar_of(g, stage);
     mem_free(want);
-    printf("    %-28s relative error %.2e\n", buffer, e);
-    if (!(e <= bar)) fail_msg("%s: relative error %g, expected at most %g", buffer, e, bar);
+    printf("    %-4s %-16s relative error %.2e, at most %.2e\n", dtype_name(g->dtype), stage, e,
+           bar);
+    if (!(e <= bar)) fail_msg("%s: relative error %g, expected at most %g", stage, e, bar);
 }
 
 static void must(kadr_status st, const kadr_error *err) {
     if (st) fail_msg("%s", err->message);
 }
 
-static void text(const char *folder, const char *golden) {
+static void text(const struct golden *g) {
     char path[512];
     static const char *const names[2] = {"text_encoder", "text_encoder_2"};
     for (int i = 0; i < 2; i++) {
@@ -37,8 +55,8 @@ static void text(const char *folder, const char *golden) {
         struct safetensors file;
         kadr_error err;
         struct clip_text_config c;
-        stage_open(&s, folder, DTYPE_F32, 1);
-        snprintf(path, sizeof path, "%s/text.safetensors", golden);
+        stage_open(&s, g->folder, g->dtype, 1);
+        snprintf(path, sizeof path, "%s/text.safetensors", g->data);
         golden_open(&file, s.mem, path);
         must(clip_text_read_config(weights_config(s.weights, names[i]), names[i], &c, &err), &err);
         clip_text_graph(&s.graph[0], &c, names[i], &(struct clip_text_shape){.samples = 2});
@@ -48,21 +66,22 @@ static void text(const char *folder, const char *golden) {
         if (i) golden_put(&s, &file, "eos2", "text_encoder_2.eos");
         must(run_segment(s.run, 0, 0, false, &err), &err);
         snprintf(path, sizeof path, "%s.hidden", names[i]);
-        check(&s, &file, i ? "hidden2" : "hidden", path, 1e-4);
-        if (i) check(&s, &file, "pooled", "text_encoder_2.pooled", 1e-4);
+        const char *hidden = i ? "hidden2" : "hidden";
+        check(g, &s, &file, hidden, path, hidden);
+        if (i) check(g, &s, &file, "pooled", "text_encoder_2.pooled", "pooled");
         safetensors_close(&file);
         stage_close(&s);
     }
 }
 
-static void unet(const char *folder, const char *golden, const char *tag) {
-    char path[512];
+static void unet(const struct golden *g, const char *tag) {
+    char path[512], stage[32];
     struct stage s;
     struct safetensors file;
     kadr_error err;
     struct unet_config c;
-    stage_open(&s, folder, DTYPE_F32, 2);
-    snprintf(path, sizeof path, "%s/unet_%s.safetensors", golden, tag);
+    stage_open(&s, g->folder, g->dtype, 2);
+    snprintf(path, sizeof path, "%s/unet_%s.safetensors", g->data, tag);
     golden_open(&file, s.mem, path);
     must(unet_read_config(weights_config(s.weights, "unet"), &c, &err), &err);
     const struct safetensors_tensor *latents = safetensors_find(&file, "latents");
@@ -82,20 +101,21 @@ static void unet(const char *folder, const char *golden, const char *tag) {
     golden_put(&s, &file, "timestep", "unet.timestep");
     golden_put(&s, &file, "lengths", "unet.prompt_lengths");
     must(run_segment(s.run, 1, 0, false, &err), &err);
-    check(&s, &file, "output", "unet.output", 1e-4);
+    snprintf(stage, sizeof stage, "unet_%s.output", tag);
+    check(g, &s, &file, "output", "unet.output", stage);
     safetensors_close(&file);
     stage_close(&s);
 }
 
-static void vae(const char *folder, const char *golden) {
+static void vae(const struct golden *g) {
     char path[512];
-    snprintf(path, sizeof path, "%s/vae.safetensors", golden);
+    snprintf(path, sizeof path, "%s/vae.safetensors", g->data);
     for (int encode = 0; encode < 2; encode++) {
         struct stage s;
         struct safetensors file;
         kadr_error err;
         struct vae_config c;
-        stage_open(&s, folder, DTYPE_F32, 1);
+        stage_open(&s, g->folder, g->dtype, 1);
         golden_open(&file, s.mem, path);
         must(vae_read_config(weights_config(s.weights, "vae"), &c, &err), &err);
         const struct safetensors_tensor *t =
@@ -107,25 +127,48 @@ static void vae(const char *folder, const char *golden) {
         golden_put(&s, &file, encode ? "clamped" : "latents",
                    encode ? "vae.picture" : "vae.latents");
         must(run_segment(s.run, 0, 0, false, &err), &err);
-        if (encode) check(&s, &file, "moments", "vae.moments", 1e-4);
-        else check(&s, &file, "picture", "vae.picture", 1e-4);
+        if (encode) check(g, &s, &file, "moments", "vae.moments", "vae.moments");
+        else check(g, &s, &file, "picture", "vae.picture", "vae.picture");
         safetensors_close(&file);
         stage_close(&s);
     }
 }
 
+static void all_stages(const struct golden *g) {
+    text(g);
+    vae(g);
+    unet(g, "a");
+    unet(g, "b");
+}
+
 /* The state is the model's name. */
 static void model(void **state) {
     const char *name = *state, *data = getenv("KADR_TEST_DATA");
-    char folder[400], golden[400];
+    char folder[400], golden[400], bf16[400];
     assert_non_null(data);
     bool mini = strcmp(name, "mini") == 0;
     snprintf(folder, sizeof folder, "%s/%s/%s", data, mini ? "../../models" : "models", name);
     snprintf(golden, sizeof golden, "%s/golden/%s", data, name);
-    text(folder, golden);
-    vae(folder, golden);
-    unet(folder, golden, "a");
-    unet(folder, golden, "b");
+    snprintf(bf16, sizeof bf16, "%s/golden/bf16.json", data);
+    struct golden g = {folder, golden, DTYPE_F32, NULL};
+    all_stages(&g);
+    json_error_t e;
+    json_t *bars = json_load_file(bf16, 0, &e);
+    if (!bars) fail_msg("%s: %s", bf16, e.text);
+    g.dtype = DTYPE_BF16;
+    g.bars = json_object_get(json_object_get(bars, "stages"), name);
+    assert_non_null(g.bars);
+    all_stages(&g);
+    json_decref(bars);
+}
+
+static void another_model(void **state) {
+    (void)state;
+    struct golden g = {getenv("KADR_GOLDEN_MODEL"), getenv("KADR_GOLDEN_DATA"), DTYPE_F32, NULL};
+    assert_non_null(g.data);
+    all_stages(&g);
+    g.dtype = DTYPE_BF16;
+    all_stages(&g);
 }
 
 int main(void) {
@@ -135,5 +178,7 @@ int main(void) {
         {"tiny-b", model, NULL, NULL, names[2]}, {"tiny-c", model, NULL, NULL, names[3]},
         {"micro", model, NULL, NULL, names[4]},
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest other[] = {cmocka_unit_test(another_model)};
+    return getenv("KADR_GOLDEN_MODEL") ? cmocka_run_group_tests(other, NULL, NULL)
+                                       : cmocka_run_group_tests(tests, NULL, NULL);
 }
