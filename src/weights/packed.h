@@ -11,7 +11,7 @@
 #define PACKED_ALIGN 4096
 
 struct packed_item {
-    const char *name; /* canonical; or of a text file, as "tokenizer/vocab.json" */
+    const char *name; /* canonical; or of a text file, as "tokenizer.vocab.json" */
     bool panels;      /* in the backend's form; else row-major in `dtype` */
     enum dtype dtype; /* in which it is computed with; DTYPE_U8: a text file */
     int rank;

@@ -93,7 +93,7 @@ kadr_status weights_read_packed(const struct weights *w, const struct weights_te
 kadr_status weights_verify(const struct weights *w, void *block, size_t size,
                            bool (*progress)(void *user, size_t done, size_t count), void *user,
                            kadr_error *err);
-/* A text file that the model carries ("tokenizer/vocab.json"), NUL-terminated; *text NULL: none. */
+/* A text file that the model carries ("tokenizer.vocab.json"), NUL-terminated; *text NULL: none. */
 kadr_status weights_read_text(const struct weights *w, struct mem *m, const char *name, char **text,
                               size_t *size, kadr_error *err);
 

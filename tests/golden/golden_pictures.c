@@ -195,6 +195,84 @@ static void each(void (*test)(kadr_context *, struct mem *, const char *, const 
     assert_int_equal(mem_close(m), 0);
 }
 
+/* ---- bf16: as near to f32 as PyTorch's */
+
+struct shot {
+    uint8_t *rgb;
+    size_t size;
+};
+
+static int keep_picture(void *user, const kadr_picture *p) {
+    struct shot *s = user;
+    s->size = (size_t)(p->width * p->height * 3);
+    s->rgb = malloc(s->size);
+    assert_non_null(s->rgb);
+    memcpy(s->rgb, p->rgb, s->size);
+    return 0;
+}
+
+static struct shot draw_in(kadr_context *ctx, json_t *settings, const json_t *picture,
+                           const char *model, const char *precision) {
+    struct run_case c = {.model = model, .name = "bf16"};
+    struct shot s = {0};
+    const kadr_observer observer = {.user = &s, .picture = keep_picture};
+    kadr_error err = {0};
+    kadr_request *rq = request_of(&c, settings);
+    char seed[32];
+    snprintf(seed, sizeof seed, "%lld",
+             (long long)json_integer_value(json_object_get(picture, "seed")));
+    must(kadr_request_set(rq, "seed", seed, &err), &err, "seed");
+    const char *prompt = json_string_value(json_object_get(picture, "prompt"));
+    must(kadr_request_set(rq, "prompt", prompt, &err), &err, "prompt");
+    must(kadr_request_set(rq, "precision", precision, &err), &err, "precision");
+    must(kadr_draw(ctx, &rq, 1, &observer, &err), &err, prompt);
+    kadr_request_free(rq);
+    return s;
+}
+
+static int by_size(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *list, size_t n) {
+    qsort(list, n, sizeof *list, by_size);
+    return (list[n / 2] + list[(n - 1) / 2]) / 2;
+}
+
+/* Five of the fifty pictures; all with KADR_LONG=1. */
+static void narrow(void **state) {
+    (void)state;
+    const char *data = getenv("KADR_TEST_DATA");
+    char path[512], model[512];
+    double ours[64], theirs[64];
+    json_error_t e;
+    kadr_context *ctx;
+    kadr_error err = {0};
+    snprintf(path, sizeof path, "%s/golden/bf16.json", data);
+    snprintf(model, sizeof model, "%s/../../models/mini", data);
+    json_t *all = json_load_file(path, 0, &e);
+    if (!all) fail_msg("%s: %s", path, e.text);
+    json_t *pictures = json_object_get(all, "pictures");
+    size_t count = json_array_size(pictures), step = getenv("KADR_LONG") ? 1 : 10, n = 0;
+    assert_int_equal(count, 50);
+    must(kadr_open(NULL, &ctx, &err), &err, "context");
+    for (size_t i = 0; i < count; i += step, n++) {
+        const json_t *p = json_array_get(pictures, i);
+        struct shot f32 = draw_in(ctx, json_object_get(all, "settings"), p, model, "f32");
+        struct shot bf16 = draw_in(ctx, json_object_get(all, "settings"), p, model, "bf16");
+        ours[n] = psnr(f32.rgb, bf16.rgb, f32.size);
+        theirs[n] = json_number_value(json_object_get(p, "psnr"));
+        free(f32.rgb);
+        free(bf16.rgb);
+    }
+    kadr_close(ctx);
+    json_decref(all);
+    double mine = median(ours, n), bar = median(theirs, n) - 0.5;
+    printf("    %zu pictures: median PSNR of bf16 %.2f dB, at least %.2f dB\n", n, mine, bar);
+    assert_true(mine >= bar);
+}
+
 static void pictures(void **state) {
     (void)state;
     each(draw_cases, "pictures");
@@ -206,6 +284,7 @@ static void embeds(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(embeds), cmocka_unit_test(pictures)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(embeds), cmocka_unit_test(pictures),
+                                       cmocka_unit_test(narrow)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

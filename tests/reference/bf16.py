@@ -59,8 +59,26 @@ def psnr(a, b):
     return float(10 * np.log10(255 ** 2 / max(((a - b) ** 2).mean(), 1e-9)))
 
 
-def picture_errors():
+class Convolution(torch.nn.Conv2d):
+    """PyTorch's own in bf16 sums in f32 and rounds once, and so does this; on a processor that does not multiply bf16
+    it is twenty times faster. Against PyTorch's own, single numbers round the other way where sums end near a half."""
+
+    def forward(self, x):
+        bias = None if self.bias is None else self.bias.float()
+        return self._conv_forward(x.float(), self.weight.float(), bias).to(x.dtype)
+
+
+def with_fast_convolutions(pipe):
+    for module in (*pipe.unet.modules(), *pipe.vae.modules()):
+        if type(module) is torch.nn.Conv2d:
+            module.__class__ = Convolution
+    return pipe
+
+
+def picture_errors(own):
     exact, rough, out = load(MINI), load(MINI, torch.bfloat16), []
+    if not own:
+        rough = with_fast_convolutions(rough)
     for i, prompt in enumerate(prompts()):
         seed = FIRST_SEED + i
         out.append({"prompt": prompt, "seed": seed, "psnr": psnr(draw(rough, prompt, seed), draw(exact, prompt, seed))})
@@ -69,10 +87,10 @@ def picture_errors():
 
 
 @torch.no_grad()
-def main(data):
+def main(data, own):
     stages = {name: stage_errors(folder, data / "golden" / name) for name, folder in folders(data)}
     print(*(f"{m} {s} {e}" for m, x in stages.items() for s, e in x.items()), sep="\n", flush=True)
-    pictures = picture_errors()
+    pictures = picture_errors(own)
     save_json({"stages": stages, "settings": SETTINGS, "median_psnr": float(np.median([p["psnr"] for p in pictures])),
                "pictures": pictures}, data / "golden" / "bf16.json")
 
@@ -80,4 +98,6 @@ def main(data):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA)
-    main(parser.parse_args().data)
+    parser.add_argument("--own-convolutions", action="store_true", help="PyTorch's for pictures too: an hour or more")
+    given = parser.parse_args()
+    main(given.data, given.own_convolutions)

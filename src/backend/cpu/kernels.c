@@ -8,6 +8,8 @@ const struct kernel_level kernel_levels[] = {
     {"c", 0, kernels_c},
 #if defined(__x86_64__)
     {"avx2", CPU_AVX2, kernels_avx2},
+#elif defined(__aarch64__)
+    {"neon", CPU_NEON, kernels_neon},
 #endif
 };
 const size_t kernel_level_count = sizeof kernel_levels / sizeof *kernel_levels;

@@ -1,0 +1,12 @@
+/* neon.c: kernels for NEON: tiles of 6 rows by one panel (24 of 32 registers are sums). */
+#include "backend/cpu/arm/vec_neon.h"
+
+#include "backend/cpu/vec_gemm.h"
+#include "backend/cpu/vec_rows.h"
+
+GEMM_KERNEL(gemm_f32_neon, tile_f32, TILE_SWITCH_6, 1)
+
+void kernels_neon(struct kernels *k) {
+    use_vec_rows(k);
+    k->gemm_f32 = (struct gemm_kernel){"gemm_f32_neon", gemm_f32_neon, 6, 1};
+}
