@@ -63,8 +63,8 @@ int32_t clip_text_eos(const struct clip_text_config *config, const int32_t *ids,
     return at;
 }
 
-/* The sum that layers add to stays f32: there are few tokens, and rounding it at every layer is most
- * of the error of narrow arithmetic. */
+/* The sum that layers add to stays f32: there are few tokens, and rounding it at every layer is
+ * most of the error of narrow arithmetic. */
 static tensor_id layer(struct graph *g, const struct clip_text_config *c, const char *prefix,
                        int64_t i, tensor_id x) {
     char label[160];
