@@ -41,6 +41,7 @@ def summary(seen, asked):
     six = right[:, [NAMES.index(name) for name in SIX]].all(1)
     who = right[:, [NAMES.index(name) for name in ("kind", "col", "acc")]].all(1)
     out = judging.accuracy(seen, asked)
+    out.pop("prop")  # the prompts do not name it
     out |= {"all six": round(float(six.mean()), 3), "identity": round(float(who.mean()), 3)}
     out["within"] = {name: interval(value, len(asked)) for name, value in out.items() if value is not None}
     return out
