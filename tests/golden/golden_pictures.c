@@ -21,7 +21,11 @@
 #include <cmocka.h>
 
 #define EMBEDS_BAR 1e-4
-#define LATENTS_BAR 1e-3 /* many steps of 1e-6 each, amplified by guidance and ancestral noise */
+#define LATENTS_BAR 1e-4
+/* Of the one picture that magnifies: diffusers' own moves by 1.7e-4 when 6e-7 is added to its
+ * UNet's output, what rounding is; every other picture moves by less than 1e-5. */
+#define MAGNIFYING "inpaint_whole"
+#define MAGNIFIED_BAR 1e-3
 #define PICTURE_BAR 45.0 /* dB */
 
 struct run_case {
@@ -117,9 +121,10 @@ static void draw_cases(kadr_context *ctx, struct mem *m, const char *model, cons
         printf("    %-18s latents %.1e  picture %5.1f dB\n", name, c.latents, c.picture);
         json_t *wanted = json_object_get(options, "count");
         assert_int_equal(c.pictures, wanted ? json_integer_value(wanted) : 1);
-        if (!(c.latents <= LATENTS_BAR) || !(c.picture >= PICTURE_BAR))
+        double bar = strcmp(name, MAGNIFYING) == 0 ? MAGNIFIED_BAR : LATENTS_BAR;
+        if (!(c.latents <= bar) || !(c.picture >= PICTURE_BAR))
             fail_msg("%s: %s: latents %g, picture %g dB; expected %g and %g dB", folder, name,
-                     c.latents, c.picture, LATENTS_BAR, PICTURE_BAR);
+                     c.latents, c.picture, bar, PICTURE_BAR);
     }
     json_decref(cases);
 }
@@ -147,6 +152,38 @@ static double compare(struct mem *m, const char *got_path, const char *want_path
     return worst;
 }
 
+/* The golden file has both encoders' 77 ids with their start, end and padding; kadr_tokens what
+ * lies between. */
+static void compare_ids(kadr_context *ctx, struct mem *m, const kadr_request *rq,
+                        const char *path) {
+    static const char *const names[2] = {"ids", "ids2"};
+    const char *prompt = kadr_request_get(rq, "prompt");
+    struct safetensors file;
+    kadr_error err = {0};
+    char *text;
+    must(kadr_tokens(ctx, rq, prompt, 1, &text, &err), &err, prompt);
+    json_t *all = json_loads(text, 0, NULL), *encoders = json_object_get(all, "encoders");
+    kadr_free(text);
+    assert_int_equal(json_array_size(encoders), 2);
+    golden_open(&file, m, path);
+    for (size_t e = 0; e < 2; e++) {
+        int32_t want[77];
+        const struct safetensors_tensor *t = safetensors_find(&file, names[e]);
+        assert_non_null(t);
+        assert_int_equal(t->size, sizeof want);
+        must(file_read_at(&file.file, t->begin, want, sizeof want, &err), &err, path);
+        const json_t *ids = json_object_get(json_array_get(encoders, e), "ids");
+        size_t n = json_array_size(ids), end = 1;
+        while (end < 76 && want[end] != want[0] + 1)
+            end++; /* the end mark follows the start's id */
+        assert_int_equal(n, end - 1);
+        for (size_t i = 0; i < n; i++)
+            assert_int_equal(json_integer_value(json_array_get(ids, i)), want[i + 1]);
+    }
+    safetensors_close(&file);
+    json_decref(all);
+}
+
 static void embed_cases(kadr_context *ctx, struct mem *m, const char *model, const char *folder) {
     json_t *cases = cases_of(folder), *options;
     const char *name;
@@ -162,8 +199,9 @@ static void embed_cases(kadr_context *ctx, struct mem *m, const char *model, con
             must(kadr_request_set(rq, small[i][0], small[i][1], &err), &err, name);
         must(kadr_request_set(rq, "save-embeds", saved, &err), &err, name);
         must(kadr_draw(ctx, &rq, 1, NULL, &err), &err, name);
-        kadr_request_free(rq);
         snprintf(want, sizeof want, "%s/%s.safetensors", folder, name);
+        compare_ids(ctx, m, rq, want);
+        kadr_request_free(rq);
         double worst = compare(m, saved, want);
         printf("    %-18s embeddings %.1e\n", name, worst);
         if (!(worst <= EMBEDS_BAR))
