@@ -151,32 +151,34 @@ bool jobs_fits(const struct jobs *j, const struct job *job) {
     return j->budget == 0 || job->planned <= j->budget;
 }
 
-/* Whether each step of the plan reads nothing from the disk. */
-static bool reads_nothing(const struct job *job) {
-    int denoise = job->stages->segment[STAGE_DENOISE];
-    return plan_bytes_read(&job->stages->plan, denoise) == 0;
+/* What "auto" means: small models are computed in f32, large ones in bf16, a packed one in what it
+ * was packed for. Neither the machine nor the budget has a say: they may not change a picture. */
+#define SMALL_MODEL ((size_t)1 << 28) /* parameters */
+static enum dtype precision_of(const struct job *job) {
+    const struct weights *w = job->model->weights;
+    const char *wish = job->rq->precision, *layout;
+    enum dtype dtype;
+    if (weights_packing(w, &layout, &dtype)) return dtype;
+    if (strcmp(wish, "auto") != 0) return strcmp(wish, "f32") == 0 ? DTYPE_F32 : DTYPE_BF16;
+    size_t parameters = 0;
+    for (size_t i = 0; i < weights_count(w); i++) {
+        const struct weights_tensor *t = weights_at(w, i);
+        size_t n = 1;
+        for (int d = 0; d < t->rank; d++) n *= (size_t)t->dim[d];
+        parameters += n;
+    }
+    return parameters < SMALL_MODEL ? DTYPE_F32 : DTYPE_BF16;
 }
 
-/* The first that fits of: in the precision wished, the branches of guidance as one batch or in
- * turn. Left to us, f32 is taken where the processor is no faster in bf16 and all weights of a step
- * stay in memory. The last one tried remains when none fits. */
+/* The first that fits of: the branches of guidance as one batch, or in turn. The last one tried
+ * remains when none fits. */
 static kadr_status choose_plan(struct jobs *j, struct job *job, kadr_error *err) {
-    bool automatic = strcmp(job->rq->precision, "auto") == 0;
-    bool fast_bf16 = cpu_flags() & (CPU_AVX512_BF16 | CPU_NEON_BF16);
-    bool bf16 = strcmp(job->rq->precision, "bf16") == 0 || (automatic && fast_bf16);
-    enum dtype tries[2] = {bf16 ? DTYPE_BF16 : DTYPE_F32, DTYPE_BF16};
-    int count = automatic && !bf16 ? 2 : 1;
-    const char *layout;
-    if (weights_packing(job->model->weights, &layout, &tries[0])) count = 1;
-    for (int i = 0; i < count; i++) {
-        struct stages_shape shape = shape_of(job, tries[i]);
-        for (int serial = 0; serial <= (shape.branches > 1); serial++) {
-            bool last = i + 1 == count;
-            shape.serial = serial;
-            drop_stages(j, job);
-            kadr_status st = plan_job(j, job, &shape, err);
-            if (st || (jobs_fits(j, job) && (last || reads_nothing(job)))) return st;
-        }
+    struct stages_shape shape = shape_of(job, precision_of(job));
+    for (int serial = 0; serial <= (shape.branches > 1); serial++) {
+        shape.serial = serial;
+        drop_stages(j, job);
+        kadr_status st = plan_job(j, job, &shape, err);
+        if (st || jobs_fits(j, job)) return st;
     }
     return KADR_OK;
 }

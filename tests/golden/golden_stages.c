@@ -162,12 +162,11 @@ static void model(void **state) {
     json_decref(bars);
 }
 
+/* The state is the precision. */
 static void another_model(void **state) {
-    (void)state;
-    struct golden g = {getenv("KADR_GOLDEN_MODEL"), getenv("KADR_GOLDEN_DATA"), DTYPE_F32, NULL};
+    const struct golden g = {getenv("KADR_GOLDEN_MODEL"), getenv("KADR_GOLDEN_DATA"),
+                             *(const enum dtype *)*state, NULL};
     assert_non_null(g.data);
-    all_stages(&g);
-    g.dtype = DTYPE_BF16;
     all_stages(&g);
 }
 
@@ -178,7 +177,9 @@ int main(void) {
         {"tiny-b", model, NULL, NULL, names[2]}, {"tiny-c", model, NULL, NULL, names[3]},
         {"micro", model, NULL, NULL, names[4]},
     };
-    const struct CMUnitTest other[] = {cmocka_unit_test(another_model)};
+    static enum dtype dtypes[] = {DTYPE_F32, DTYPE_BF16};
+    const struct CMUnitTest other[] = {{"f32", another_model, NULL, NULL, &dtypes[0]},
+                                       {"bf16", another_model, NULL, NULL, &dtypes[1]}};
     return getenv("KADR_GOLDEN_MODEL") ? cmocka_run_group_tests(other, NULL, NULL)
                                        : cmocka_run_group_tests(tests, NULL, NULL);
 }
