@@ -22,6 +22,10 @@ const struct level levels[] = {
     {"c", kernels_c, 0, NULL},
 #if defined(__x86_64__)
     {"avx2", kernels_avx2, CPU_AVX2, peak_avx2},
+    {"avx512", kernels_avx512, CPU_AVX512, NULL},
+    {"avx512bf16", kernels_avx512_bf16, CPU_AVX512_BF16, NULL},
+    {"avx512 in C", emulated_avx512, CPU_AVX2, NULL},
+    {"bf16 in C", emulated_avx512_bf16, CPU_AVX2, NULL},
 #elif defined(__aarch64__)
     {"neon", kernels_neon, CPU_NEON, NULL},
 #endif
@@ -121,40 +125,54 @@ static void close_area(struct outcome *o, struct area *a) {
 
 typedef void check_fn(const struct kernels *k, const struct kernels *c, struct outcome *o);
 
-static void check_gemm_of(const struct gemm_kernel *k, const struct gemm_kernel *c, enum dtype type,
-                          struct outcome *o) {
-    if (!k->run || !c->run) return;
-    int most = k->rows < c->rows ? k->rows : c->rows;
-    int rows = 1 + (int)below((uint32_t)most), panels = 1;
-    if (k->panels == 2 && c->panels >= 2 && below(2)) panels = 2;
+/* C of a product, by the reference, from operands in f32. */
+static void reference_product(const struct kernels *c, int rows, int panels, size_t depth,
+                              const float *a, size_t a_stride, const float *b, float *out,
+                              size_t stride, bool accumulate) {
+    for (int r = 0; r < rows; r++)
+        for (int p = 0; p < panels; p++)
+            c->gemm_f32.run(1, 1, depth, (const char *)a + (size_t)r * a_stride, a_stride,
+                            b + (size_t)p * depth * PANEL, depth * PANEL * 4,
+                            out + (size_t)r * stride + (size_t)p * PANEL, stride, accumulate);
+}
+
+static void check_gemm(const struct gemm_kernel *k, const struct kernels *c, enum dtype type,
+                       struct outcome *o) {
+    if (!k->run) return;
+    int rows = 1 + (int)below((uint32_t)k->rows), panels = below(2) ? k->panels : 1;
     size_t depth = size(300), narrow = type == DTYPE_BF16 ? 2 : 1, bytes = dtype_size(type);
     depth += depth % narrow;
     size_t a_stride = (depth + below(3) * narrow) * bytes, b_stride = depth * PANEL * bytes;
     size_t c_stride = (size_t)panels * PANEL + below(9);
     size_t out = (size_t)(rows - 1) * c_stride + (size_t)panels * PANEL;
-    struct area a = filled(type, (size_t)rows * a_stride / bytes);
-    struct area b = filled(type, (size_t)panels * depth * PANEL);
+    size_t a_count = (size_t)(rows - 1) * (a_stride / bytes) + depth;
+    struct area a = filled(type, a_count), b = filled(type, (size_t)panels * depth * PANEL);
+    struct area a32 = area_open(a_count * 4), b32 = area_open((size_t)panels * depth * PANEL * 4);
     struct area x = filled(DTYPE_F32, out), y = area_open(out * 4);
     memcpy(y.at, x.at, out * 4);
+    c->convert(a32.at, DTYPE_F32, a.at, type, a_count);
+    for (int p = 0; p < panels; p++) {
+        float *to = (float *)(void *)b32.at + (size_t)p * depth * PANEL;
+        if (type == DTYPE_BF16) c->unpack(to, b.at + (size_t)p * b_stride, depth);
+        else memcpy(to, b.at + (size_t)p * b_stride, b_stride);
+    }
     bool accumulate = below(2);
     k->run(rows, panels, depth, a.at, a_stride, b.at, b_stride, (float *)(void *)x.at, c_stride,
            accumulate);
-    c->run(rows, panels, depth, a.at, a_stride, b.at, b_stride, (float *)(void *)y.at, c_stride,
-           accumulate);
+    reference_product(c, rows, panels, depth, (float *)(void *)a32.at, a_stride / bytes * 4,
+                      (float *)(void *)b32.at, (float *)(void *)y.at, c_stride, accumulate);
     /* A fused product rounds once where C rounds twice: the sum of many is that much apart. */
     compare(o, x.at, y.at, DTYPE_F32, out, 1e-6 * (double)(depth + 8));
-    close_area(o, &a);
-    close_area(o, &b);
-    close_area(o, &x);
-    close_area(o, &y);
+    struct area *all[] = {&a, &b, &a32, &b32, &x, &y};
+    for (size_t i = 0; i < 6; i++) close_area(o, all[i]);
 }
 
 static void check_gemm_f32(const struct kernels *k, const struct kernels *c, struct outcome *o) {
-    /* The reference's tile is smaller: rows beyond it in a second call. */
-    struct gemm_kernel reference = c->gemm_f32;
-    reference.rows = k->gemm_f32.rows;
-    reference.panels = k->gemm_f32.panels;
-    check_gemm_of(&k->gemm_f32, &reference, DTYPE_F32, o);
+    check_gemm(&k->gemm_f32, c, DTYPE_F32, o);
+}
+
+static void check_gemm_bf16(const struct kernels *k, const struct kernels *c, struct outcome *o) {
+    check_gemm(&k->gemm_bf16, c, DTYPE_BF16, o);
 }
 
 static void check_unpack(const struct kernels *k, const struct kernels *c, struct outcome *o) {
@@ -311,11 +329,12 @@ static const struct {
     const char *name;
     check_fn *run;
 } checks[] = {
-    {"gemm_f32", check_gemm_f32},       {"unpack", check_unpack},
-    {"pack_panel", check_pack_panel},   {"convert", check_convert},
-    {"finish", check_finish},           {"moments", check_moments},
-    {"scale_shift", check_scale_shift}, {"layer_norm", check_layer_norm},
-    {"softmax", check_softmax},         {"scale", check_scale},
+    {"gemm_f32", check_gemm_f32},     {"gemm_bf16", check_gemm_bf16},
+    {"unpack", check_unpack},         {"pack_panel", check_pack_panel},
+    {"convert", check_convert},       {"finish", check_finish},
+    {"moments", check_moments},       {"scale_shift", check_scale_shift},
+    {"layer_norm", check_layer_norm}, {"softmax", check_softmax},
+    {"scale", check_scale},
 };
 
 static int check_level(const struct level *l, int shapes) {
@@ -326,10 +345,11 @@ static int check_level(const struct level *l, int shapes) {
     l->fill(&k);
     for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) {
         struct outcome o = {.kernel = checks[i].name, .level = l->name};
+        if (checks[i].run == check_gemm_bf16 && !k.gemm_bf16.run) continue;
         for (int n = 0; n < shapes; n++) checks[i].run(&k, &c, &o);
         bool failed = o.wrong || o.spoiled;
         bad += failed;
-        printf("%-8s %-12s %6d shapes  worst %.1e%s%s\n", l->name, checks[i].name, shapes, o.worst,
+        printf("%-11s %-12s %6d shapes  worst %.1e%s%s\n", l->name, checks[i].name, shapes, o.worst,
                o.wrong ? "  WRONG" : "", o.spoiled ? "  WROTE OUTSIDE" : "");
     }
     return bad;
@@ -341,7 +361,7 @@ int main(int argc, char **argv) {
     int shapes = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 1000, bad = 0;
     if (getenv("KADR_LONG")) shapes *= 100;
     for (size_t i = 0; i < level_count; i++) {
-        if (levels[i].flags & ~cpu_flags()) printf("%-8s not on this processor\n", levels[i].name);
+        if (levels[i].flags & ~cpu_flags()) printf("%-11s not on this processor\n", levels[i].name);
         else bad += check_level(&levels[i], shapes);
     }
     return bad ? 1 : 0;

@@ -17,6 +17,10 @@ struct level {
 extern const struct level levels[];
 extern const size_t level_count;
 
+/* emulated.c */
+void emulated_avx512(struct kernels *k);
+void emulated_avx512_bf16(struct kernels *k);
+
 double peak_avx2(long rounds, float *sink);
 double peak_avx512(long rounds, float *sink);
 double peak_neon(long rounds, float *sink);

@@ -8,6 +8,8 @@ const struct kernel_level kernel_levels[] = {
     {"c", 0, kernels_c},
 #if defined(__x86_64__)
     {"avx2", CPU_AVX2, kernels_avx2},
+    {"avx512", CPU_AVX512, kernels_avx512},
+    {"avx512bf16", CPU_AVX512_BF16, kernels_avx512_bf16},
 #elif defined(__aarch64__)
     {"neon", CPU_NEON, kernels_neon},
 #endif
