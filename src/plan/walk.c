@@ -93,7 +93,8 @@ static void add_unit(struct walk *w, const struct segment *s, const bool *stays,
     const struct op_part *part = u.part.count ? &u.part : NULL;
     for (int i = u.first; i <= u.last; i++) {
         const struct op *op = &s->graph->ops[i];
-        const weight_id of[2] = {op->w, op->b};
+        /* What is never cut first: then a weight has the same place in every part's slot. */
+        const weight_id of[2] = {op->b, op->w};
         for (int j = 0; j < 2; j++) {
             if (of[j] == NO_WEIGHT || !walk_streams(s, stays, of[j])) continue;
             w->at[of[j]] = u.bytes;

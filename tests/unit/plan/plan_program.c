@@ -60,7 +60,8 @@ static void fill_needs(struct segment *s) {
     for (int i = 0; i < g->weight_count; i++) {
         size_t columns = (size_t)g->weights[i].dim[0];
         bool cut = g->weights[i].use == WEIGHT_MATRIX;
-        s->needs.part_bytes[i] = cut ? PART_COLUMNS * 64 * (1 + (size_t)next(40)) : 0;
+        s->needs.part_bytes[i] =
+            cut ? PART_COLUMNS * 64 * (1 + (size_t)next(next(2) ? 40 : 400)) : 0;
         s->needs.weight_bytes[i] =
             cut ? s->needs.part_bytes[i] / PART_COLUMNS * columns : columns * 4;
     }
@@ -148,6 +149,25 @@ static void replay_op(struct replay *r, int segment, int lane, const struct op *
                  of_lane[op->in[i]], "an input");
 }
 
+/* Weights of a unit lie apart from each other in its slot. */
+static void check_slot(const struct segment *s, const struct segment_plan *sp,
+                       const struct unit *u) {
+    size_t from[2 * LAYERS * 4], to[2 * LAYERS * 4];
+    int n = 0;
+    for (int i = u->first; i <= u->last; i++) {
+        const weight_id of[2] = {s->graph->ops[i].w, s->graph->ops[i].b};
+        for (int j = 0; j < 2; j++) {
+            if (of[j] == NO_WEIGHT || !walk_streams(s, sp->stays, of[j])) continue;
+            from[n] = sp->walk.at[of[j]];
+            to[n] = from[n] + walk_part_bytes(s, of[j], &u->part);
+            assert_true(to[n] <= u->bytes);
+            for (int k = 0; k < n; k++)
+                if (from[n] < to[k] && from[k] < to[n]) fail_msg("two weights overlap in a slot");
+            n++;
+        }
+    }
+}
+
 static void replay_segment(struct replay *r, int segment, int *stay) {
     const struct segment *s = &r->program->segments[segment];
     const struct segment_plan *sp = &r->plan->segments[segment];
@@ -167,6 +187,7 @@ static void replay_segment(struct replay *r, int segment, int *stay) {
     for (int u = 0; u < sp->walk.count; u++) {
         const struct unit *unit = &sp->walk.units[u];
         assert_true(unit->bytes <= sp->ring_bytes);
+        check_slot(s, sp, unit);
         mark(r, sp->staging, s->needs.staging, ++r->marks);
         mark(r, sp->ring, sp->ring_bytes, ++r->marks);
         int ring = r->marks;
