@@ -89,6 +89,10 @@ typedef struct kadr_config {
     kadr_log_level log_level;
     void (*log)(void *user, kadr_log_level level, const char *line); /* NULL: silence */
     void *user;
+    /* File in which is remembered how fast this machine is, for predictions of time; made when it
+     * is missing. NULL: nothing is measured or remembered, and predictions are guesses. Borrowed
+     * until kadr_close. */
+    const char *machine;
 } kadr_config;
 
 /* `config` may be NULL for the defaults. */

@@ -116,10 +116,8 @@ kadr_status file_write_at(const struct file *f, uint64_t offset, const void *fro
 
 /* Where caches lie. */
 static char *scratch_folder(struct arena *a) {
-    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME"), *tmp = getenv("TMPDIR");
-    char *folder = NULL;
-    if (cache && *cache == '/') folder = file_join(a, cache, "kadr");
-    else if (home && *home == '/') folder = file_join(a, home, ".cache/kadr");
+    const char *tmp = getenv("TMPDIR");
+    char *folder = file_place(a, "XDG_CACHE_HOME", ".cache", "kadr");
     if (folder && file_make_folders(folder, NULL) == KADR_OK && access(folder, W_OK) == 0)
         return folder;
     return arena_strdup(a, tmp && *tmp == '/' ? tmp : "/var/tmp");
@@ -294,6 +292,12 @@ kadr_status file_make_folders(const char *path, kadr_error *err) {
         part[i] = c;
     }
     return KADR_OK;
+}
+
+char *file_place(struct arena *a, const char *variable, const char *otherwise, const char *below) {
+    const char *folder = getenv(variable), *home = getenv("HOME");
+    if (folder && *folder == '/') return arena_printf(a, "%s/%s", folder, below);
+    return home && *home == '/' ? arena_printf(a, "%s/%s/%s", home, otherwise, below) : NULL;
 }
 
 char *file_join(struct arena *a, const char *folder, const char *name) {

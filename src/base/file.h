@@ -71,6 +71,10 @@ kadr_status file_make_folders(const char *path,
 
 /* "a/b" from "a" and "b"; `b` alone when it is absolute. NULL when memory is refused. */
 char *file_join(struct arena *a, const char *folder, const char *name);
+/* Where the XDG base directory specification puts things: $variable/below, or ~/otherwise/below
+ * ("XDG_CACHE_HOME", ".cache", "kadr/machine.json"). Variables that are no absolute path do not
+ * count. NULL without either, or when memory is refused. */
+char *file_place(struct arena *a, const char *variable, const char *otherwise, const char *below);
 const char *file_name(const char *path);      /* after the last slash */
 const char *file_extension(const char *path); /* after the last dot of the name, "" if none */
 

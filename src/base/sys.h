@@ -13,8 +13,9 @@ uint64_t sys_memory_free(
 uint64_t sys_memory_peak(
     void); /* highest resident size of this process so far (VmHWM, phys_footprint); 0: unknown */
 uint64_t sys_memory_now(void); /* resident size of this process now; 0: unknown */
-int sys_processors(void);      /* processors this process may use */
-size_t sys_page(void);         /* bytes of a page */
+void sys_processor_name(char *name, size_t size); /* as its maker calls it; "" when unknown */
+int sys_processors(void);                         /* processors this process may use */
+size_t sys_page(void);                            /* bytes of a page */
 void sys_release(
     void *pages,
     size_t size); /* private anonymous pages back to the system; they read as zero afterwards */

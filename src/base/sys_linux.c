@@ -146,6 +146,21 @@ static int cgroup_processors(void) {
     return n < 1 ? 1 : n;
 }
 
+void sys_processor_name(char *name, size_t size) {
+    FILE *f = fopen("/proc/cpuinfo", "re");
+    char line[256];
+    name[0] = 0;
+    while (f && !name[0] && fgets(line, sizeof line, f)) {
+        const char *value = strchr(line, ':');
+        bool named = !strncmp(line, "model name", 10) || !strncmp(line, "CPU part", 8);
+        if (!value || !named) continue;
+        line[strcspn(line, "\n")] = 0;
+        value += 1 + strspn(value + 1, " ");
+        snprintf(name, size, "%s%s", line[0] == 'C' ? "ARM " : "", value);
+    }
+    if (f) fclose(f);
+}
+
 int sys_processors(void) {
     cpu_set_t set;
     int n = 0;

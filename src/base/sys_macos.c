@@ -51,6 +51,10 @@ uint64_t sys_memory_now(void) {
     return footprint(0);
 }
 
+void sys_processor_name(char *name, size_t size) {
+    if (sysctlbyname("machdep.cpu.brand_string", name, &size, NULL, 0) != 0) name[0] = 0;
+}
+
 int sys_processors(void) {
     return (int)sysconf(_SC_NPROCESSORS_ONLN);
 }

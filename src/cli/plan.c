@@ -27,13 +27,8 @@ static void put_line(struct buf *to, const char *what, double bytes) {
     buf_putc(to, '\n');
 }
 
-static void describe_request(struct buf *to, const json_t *rq) {
-    const json_t *stages = json_object_get(rq, "stages");
-    double pictures = number(rq, "pictures");
-    buf_printf(to, "%.0fx%.0f, %.0f picture%s, %s, weights %s\n", number(rq, "width"),
-               number(rq, "height"), pictures, pictures > 1 ? "s" : "", text_of(rq, "precision"),
-               json_is_true(json_object_get(rq, "weights_kept")) ? "kept between pictures"
-                                                                 : "given up after use");
+/* One line a network: what of its weights stays and what passes through, and what else it takes. */
+static void describe_stages(struct buf *to, const json_t *stages) {
     buf_printf(to, "  %-10s %-24s %13s%13s%13s%13s%13s  TFLOP\n", "stage", "network", "resident",
                "streamed", "slots", "activations", "workspace");
     for (size_t i = 0; i < json_array_size(stages); i++) {
@@ -46,10 +41,46 @@ static void describe_request(struct buf *to, const json_t *rq) {
         put_size(to, number(s, "workspace_bytes"));
         buf_printf(to, "  %.4g\n", number(s, "tflop"));
     }
+}
+
+static void describe_time(struct buf *to, const json_t *rq) {
+    const json_t *t = json_object_get(rq, "time");
+    double together = number(rq, "together");
+    buf_puts(to, "  about ");
+    cli_print_seconds(to, number(t, "seconds"));
+    buf_puts(to, " in all: ");
+    cli_print_seconds(to, number(t, "seconds_load") + number(t, "seconds_encode"));
+    buf_puts(to, " before the first step, ");
+    cli_print_seconds(to, number(t, "seconds_per_step"));
+    buf_puts(to, " a step, decoding ");
+    cli_print_seconds(to, number(t, "seconds_decode"));
+    if (together > 1) buf_printf(to, "; %.0f pictures share each reading", together);
+    buf_printf(to, "; a step waits for the %s%s\n",
+               strcmp(text_of(t, "bound"), "disk") ? "processor" : "disk",
+               json_is_true(json_object_get(t, "measured")) ? "" : " (a guess, nothing measured)");
+}
+
+static void describe_alternatives(struct buf *to, const json_t *list) {
+    if (json_array_size(list)) buf_puts(to, "  what would fit:\n");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *a = json_array_get(list, i);
+        put_line(to, text_of(a, "options"), number(a, "peak_bytes"));
+    }
+}
+
+static void describe_request(struct buf *to, const json_t *rq) {
+    double pictures = number(rq, "pictures");
+    buf_printf(to, "%.0fx%.0f, %.0f picture%s, %s, weights %s\n", number(rq, "width"),
+               number(rq, "height"), pictures, pictures > 1 ? "s" : "", text_of(rq, "precision"),
+               json_is_true(json_object_get(rq, "weights_kept")) ? "kept between pictures"
+                                                                 : "given up after use");
+    describe_stages(to, json_object_get(rq, "stages"));
     put_line(to, "networks, all stages in one place", number(rq, "arena_bytes"));
     put_line(to, "pictures, latents, embeddings", number(rq, "host_bytes"));
     put_line(to, "the program itself", number(rq, "program_bytes"));
     put_line(to, "peak", number(rq, "peak_bytes"));
+    describe_time(to, rq);
+    describe_alternatives(to, json_object_get(rq, "alternatives"));
 }
 
 static void describe_plan(struct buf *to, const json_t *plan) {
@@ -80,6 +111,8 @@ kadr_status command_plan(struct cli *cli, kadr_error *err) {
         describe_plan(&to, json);
         status = cli_print_buf(&to, err);
     }
+    if (status == KADR_OK && !json_is_true(json_object_get(json, "fits")))
+        status = err_set(err, KADR_EMEMORY, "it would not fit; the report tells what would");
     json_decref(json);
     kadr_free(text);
     work_close(&w);

@@ -2,6 +2,7 @@
  * picture, the model; and a context that Ctrl-C interrupts. */
 #include "cli/cli.h"
 
+#include "base/file.h"
 #include "image/image.h"
 #include <errno.h>
 #include <pthread.h>
@@ -100,11 +101,13 @@ static kadr_status watch_start(struct watch *w, kadr_error *err) {
 }
 
 kadr_status work_open(struct work *w, struct cli *cli, kadr_error *err) {
-    const kadr_config config = {.memory = cli->rq->memory,
-                                .threads = (int)cli->rq->threads,
-                                .log_level = KADR_LOG_INFO,
-                                .log = console_log,
-                                .user = &cli->console};
+    const kadr_config config = {
+        .memory = cli->rq->memory,
+        .threads = (int)cli->rq->threads,
+        .log_level = KADR_LOG_INFO,
+        .log = console_log,
+        .user = &cli->console,
+        .machine = file_place(&cli->arena, "XDG_CACHE_HOME", ".cache", "kadr/machine.json")};
     *w = (struct work){0};
     struct watch *watch = arena_alloc(&cli->arena, sizeof *watch);
     if (!watch) return err_nomem(err, "a thread", sizeof *watch);

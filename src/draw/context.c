@@ -74,3 +74,43 @@ uint64_t context_budget(const kadr_context *ctx, const char **why) {
     *why = "70 % of the memory that is free";
     return available ? sys_memory_now() + available / 10 * 7 : 0;
 }
+
+/* ---- How fast the machine is */
+
+#define MEASURE_ROOM ((size_t)32 << 20) /* so much is free of the budget, or guesses have to do */
+
+static struct machine_tools tools_of(const kadr_context *ctx) {
+    return (struct machine_tools){.mem = ctx->mem,
+                                  .backend = ctx->backend,
+                                  .state = ctx->state,
+                                  .threads = pool_threads(ctx->pool),
+                                  .path = ctx->config.machine};
+}
+
+const struct machine_speed *context_speed(kadr_context *ctx, const struct draw_model *model,
+                                          enum dtype dtype) {
+    const struct machine_tools tools = tools_of(ctx);
+    const char *why;
+    uint64_t budget = context_budget(ctx, &why);
+    bool room = budget == 0 || budget > sys_memory_now() + MEASURE_ROOM;
+    return machine_speed(&ctx->machine, &tools, dtype, draw_model_scale(model), room);
+}
+
+static bool is_packed(const struct draw_model *model) {
+    return weights_kind(model->weights) == WEIGHTS_PACKED;
+}
+
+double context_read_rate(kadr_context *ctx, const struct draw_model *model) {
+    return ctx->machine.read[is_packed(model) ? 0 : 1];
+}
+
+void context_predict(kadr_context *ctx, const struct draw_model *model, const struct stages *s,
+                     struct stages_time *out) {
+    const struct machine_speed *speed = context_speed(ctx, model, s->shape.dtype);
+    stages_predict(s, speed, context_read_rate(ctx, model), out);
+}
+
+void context_remember(kadr_context *ctx) {
+    const struct machine_tools tools = tools_of(ctx);
+    machine_save(&ctx->machine, &tools);
+}

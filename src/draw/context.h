@@ -4,7 +4,9 @@
 
 #include "backend/backend.h"
 #include "base/log.h"
+#include "draw/machine.h"
 #include "draw/model.h"
+#include "draw/stages.h"
 
 #include <signal.h>
 
@@ -15,6 +17,7 @@ struct kadr_context {
     void *state; /* of the backend */
     struct log log;
     kadr_config config;
+    struct machine machine;
     struct draw_model *model; /* used last, kept for the next request; NULL: none yet */
     volatile sig_atomic_t interrupted;
 };
@@ -27,5 +30,16 @@ void context_close(kadr_context *ctx);
 /* Most bytes that this process may take, and why ("--memory", "70 % of what is free"). 0: unknown.
  */
 uint64_t context_budget(const kadr_context *ctx, const char **why);
+
+/* What the machine does in a second with a model in that dtype (measured now, if need be and there
+ * is room), and bytes of the model's weights that it reads in one. */
+const struct machine_speed *context_speed(kadr_context *ctx, const struct draw_model *model,
+                                          enum dtype dtype);
+double context_read_rate(kadr_context *ctx, const struct draw_model *model);
+/* About how long the stages take here. */
+void context_predict(kadr_context *ctx, const struct draw_model *model, const struct stages *s,
+                     struct stages_time *out);
+/* Writes what was learnt about the machine to its file. */
+void context_remember(kadr_context *ctx);
 
 #endif

@@ -107,6 +107,37 @@ static kadr_status deliver(struct session *s, struct painting *painting, const s
     return st;
 }
 
+/* What the drawing of a group teaches about this machine. */
+static void learn(const struct session *s, const struct job *job, const struct painting *painting,
+                  const struct run_stats *before) {
+    struct machine *m = &s->ctx->machine;
+    enum dtype dtype = job->stages->shape.dtype;
+    enum machine_scale scale = draw_model_scale(job->model);
+    const struct stages_time *t = &job->time;
+    struct painting_time took;
+    struct run_stats after;
+    painting_get_time(painting, &took);
+    run_get_stats(s->run, &after);
+    bool packed = weights_kind(job->model->weights) == WEIGHTS_PACKED;
+    machine_learn_reading(m, packed, (double)(after.bytes_read - before->bytes_read),
+                          after.seconds_reading - before->seconds_reading);
+    if (!job->rq->init)
+        machine_learn(m, dtype, scale, MACHINE_ENCODE, t->encode_compute, took.encode,
+                      took.encode_waited);
+    machine_learn(m, dtype, scale, MACHINE_DENOISE, t->step_compute * took.evaluations,
+                  took.denoise, took.denoise_waited);
+    machine_learn(m, dtype, scale, MACHINE_DECODE, t->decode_compute, took.decode,
+                  took.decode_waited);
+}
+
+/* Until something is measured, what was predicted is told, if not guessed. */
+static void predict(struct session *s, const struct job *job) {
+    const struct stages_time *t = &job->time;
+    if (!context_speed(s->ctx, job->model, job->stages->shape.dtype)->measured) return;
+    s->progress.per_evaluation = t->step;
+    s->progress.outside = t->encode / job->stages->shape.pictures + t->init + t->decode;
+}
+
 static kadr_status draw_group(struct session *s, const struct group *g, kadr_error *err) {
     kadr_status st = use_stages(s, g->job[0], err);
     if (st) return st;
@@ -119,12 +150,14 @@ static kadr_status draw_group(struct session *s, const struct group *g, kadr_err
     struct painting *painting = NULL;
     run_get_stats(s->run, &before);
     s->progress.group = g->count;
+    if (!s->progress.measured) predict(s, g->job[0]);
     st = painting_open(&painting, &config, g->paint, g->count, err);
     if (!st) st = painting_denoise(painting, err);
     for (size_t i = 0; i < g->count && !st; i++) {
         run_get_stats(s->run, &after);
         st = deliver(s, painting, g, i, (after.bytes_read - before.bytes_read) / g->count, err);
     }
+    if (!st) learn(s, g->job[0], painting, &before);
     painting_close(painting);
     return st;
 }
@@ -158,6 +191,7 @@ kadr_status kadr_draw(kadr_context *ctx, kadr_request *const *requests, size_t c
     if (!st) st = draw_all(&s, err);
     run_close(s.run);
     jobs_close(&jobs);
+    context_remember(ctx);
     ctx->interrupted = 0;
     return st;
 }

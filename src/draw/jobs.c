@@ -5,17 +5,14 @@
  */
 #include "draw/jobs.h"
 #include "base/sys.h"
+#include "draw/choose.h"
 #include "draw/paint.h"
 
 #include <string.h>
 
-/* What the process takes that no plan can place: code and libraries' data touched for the first
- * time while drawing, stacks of the threads, what is written. */
-#define RESERVE ((size_t)6 << 20)
-
 /* The model of an earlier job, the one that the context kept, or a new one. */
 static kadr_status find_model(struct jobs *j, struct job *job, kadr_error *err) {
-    for (struct job *other = j->job; other < job; other++)
+    for (const struct job *other = j->job; other < job; other++)
         if (draw_model_serves(other->model, job->rq)) {
             job->model = other->model;
             return KADR_OK;
@@ -85,104 +82,6 @@ static kadr_status check_packing(const struct jobs *j, const struct job *job, ka
     return KADR_OK;
 }
 
-static struct stages_shape shape_of(const struct job *job, enum dtype dtype) {
-    struct stages_shape s;
-    memset(&s, 0, sizeof s); /* compared as bytes */
-    s.dtype = dtype;
-    s.width = job->rq->width;
-    s.height = job->rq->height;
-    s.branches = job->text.used[BRANCH_NEGATIVE] ? 2 : 1;
-    s.pictures = 1;
-    s.steps = (int)job->rq->steps;
-    s.chunks = job->text.chunks;
-    s.text_samples = text_samples(&job->text);
-    s.extra_rows = job->model->extra_rows;
-    s.clip_skip = (int)job->rq->clip_skip;
-    s.init = job->rq->init != NULL;
-    return s;
-}
-
-/* Bytes of the process beside the arena while the job is drawn. */
-static size_t beside(const struct jobs *j, const struct job *job, int pictures) {
-    return j->idle + RESERVE + job->host * (size_t)pictures + paint_bytes_once(job->rq);
-}
-
-/* Plans the job in one way, or finds that an earlier job was planned so. */
-static kadr_status plan_job(struct jobs *j, struct job *job, const struct stages_shape *shape,
-                            kadr_error *err) {
-    struct mem *m = j->ctx->mem;
-    for (struct job *other = j->job; other < job && !job->stages; other++)
-        if (other->model == job->model && memcmp(&other->stages->shape, shape, sizeof *shape) == 0)
-            job->stages = other->stages;
-    size_t other = beside(j, job, shape->pictures);
-    if (!job->stages) {
-        struct plan_options options = {.keep = j->pictures > (size_t)shape->pictures};
-        /* At least one byte: nothing fits, and the smallest plan is what is told. */
-        if (j->budget) options.budget = j->budget > other ? (size_t)(j->budget - other) : 1;
-        struct stages *s = mem_alloc(m, sizeof *s);
-        if (!s) return err_nomem(err, "program", sizeof *s);
-        kadr_status st =
-            stages_open(s, m, job->model, shape, &options, j->ctx->backend, j->ctx->state, err);
-        if (st) {
-            mem_free(s);
-            return st;
-        }
-        job->stages = s;
-    }
-    job->planned = other + job->stages->plan.bytes;
-    return KADR_OK;
-}
-
-static bool owns_stages(const struct jobs *j, const struct job *job) {
-    for (const struct job *other = j->job; other < job; other++)
-        if (other->stages == job->stages) return false;
-    return job->stages != NULL;
-}
-
-static void drop_stages(const struct jobs *j, struct job *job) {
-    if (owns_stages(j, job)) {
-        stages_close(job->stages);
-        mem_free(job->stages);
-    }
-    job->stages = NULL;
-}
-
-bool jobs_fits(const struct jobs *j, const struct job *job) {
-    return j->budget == 0 || job->planned <= j->budget;
-}
-
-/* What "auto" means: small models are computed in f32, large ones in bf16, a packed one in what it
- * was packed for. Neither the machine nor the budget has a say: they may not change a picture. */
-#define SMALL_MODEL ((size_t)1 << 28) /* parameters */
-static enum dtype precision_of(const struct job *job) {
-    const struct weights *w = job->model->weights;
-    const char *wish = job->rq->precision, *layout;
-    enum dtype dtype;
-    if (weights_packing(w, &layout, &dtype)) return dtype;
-    if (strcmp(wish, "auto") != 0) return strcmp(wish, "f32") == 0 ? DTYPE_F32 : DTYPE_BF16;
-    size_t parameters = 0;
-    for (size_t i = 0; i < weights_count(w); i++) {
-        const struct weights_tensor *t = weights_at(w, i);
-        size_t n = 1;
-        for (int d = 0; d < t->rank; d++) n *= (size_t)t->dim[d];
-        parameters += n;
-    }
-    return parameters < SMALL_MODEL ? DTYPE_F32 : DTYPE_BF16;
-}
-
-/* The first that fits of: the branches of guidance as one batch, or in turn. The last one tried
- * remains when none fits. */
-static kadr_status choose_plan(struct jobs *j, struct job *job, kadr_error *err) {
-    struct stages_shape shape = shape_of(job, precision_of(job));
-    for (int serial = 0; serial <= (shape.branches > 1); serial++) {
-        shape.serial = serial;
-        drop_stages(j, job);
-        kadr_status st = plan_job(j, job, &shape, err);
-        if (st || jobs_fits(j, job)) return st;
-    }
-    return KADR_OK;
-}
-
 static kadr_status prepare_job(struct jobs *j, struct job *job, kadr_error *err) {
     kadr_context *ctx = j->ctx;
     kadr_status st = resolve(j, job, err);
@@ -217,7 +116,7 @@ kadr_status jobs_describe(struct jobs *j, kadr_context *ctx, kadr_request *const
     sys_trim(); /* what reading models left behind */
     j->idle = (size_t)sys_memory_now();
     for (size_t i = 0; i < count; i++) {
-        kadr_status st = choose_plan(j, &j->job[i], err);
+        kadr_status st = choose_plan(j, i, err);
         if (st) return st;
     }
     return KADR_OK;
@@ -226,17 +125,10 @@ kadr_status jobs_describe(struct jobs *j, kadr_context *ctx, kadr_request *const
 kadr_status jobs_prepare(struct jobs *j, kadr_context *ctx, kadr_request *const *requests,
                          size_t count, kadr_error *err) {
     kadr_status st = jobs_describe(j, ctx, requests, count, err);
+    const double mib = 1 << 20;
     for (size_t i = 0; i < count && !st; i++) {
         const struct job *job = &j->job[i];
-        const double mib = 1 << 20;
-        if (!jobs_fits(j, job))
-            st = err_set(err, KADR_EMEMORY,
-                         "%dx%d in %s takes %.0f MiB, but %s is %.0f MiB; a smaller --width and "
-                         "--height%s would take less",
-                         (int)job->rq->width, (int)job->rq->height,
-                         dtype_name(job->stages->shape.dtype), (double)job->planned / mib, j->why,
-                         (double)j->budget / mib,
-                         job->stages->shape.dtype == DTYPE_F32 ? " or --precision bf16" : "");
+        if (!choose_fits(j, job)) st = choose_refuse(j, job, err);
         log_print(&ctx->log, LOG_DEBUG,
                   "plan: %.1f MiB (arena %.1f, idle %.1f, host %.1f), %s %.1f MiB",
                   (double)job->planned / mib, (double)job->stages->plan.bytes / mib,
@@ -252,7 +144,7 @@ void jobs_close(struct jobs *j) {
         bool owner = job->model != NULL;
         for (struct job *other = j->job; other < job; other++)
             owner = owner && other->model != job->model;
-        drop_stages(j, job);
+        choose_drop(j, i);
         image_free(&job->init);
         image_free(&job->mask);
         kadr_request_free(job->rq);

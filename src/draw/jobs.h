@@ -18,6 +18,7 @@ struct job {
     struct stages *stages;   /* shared between jobs of the same model and shape */
     size_t host;             /* bytes that painting takes beside the arena */
     size_t planned;          /* peak of the whole process that the plan promises */
+    struct stages_time time; /* that is predicted */
 };
 
 struct jobs {
@@ -38,8 +39,5 @@ kadr_status jobs_prepare(struct jobs *j, kadr_context *ctx, kadr_request *const 
 kadr_status jobs_describe(struct jobs *j, kadr_context *ctx, kadr_request *const *requests,
                           size_t count, kadr_error *err);
 void jobs_close(struct jobs *j); /* idempotent */
-
-/* Whether the plan of a job is inside the budget. */
-bool jobs_fits(const struct jobs *j, const struct job *job);
 
 #endif

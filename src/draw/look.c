@@ -2,7 +2,7 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/sys.h"
-#include "draw/jobs.h"
+#include "draw/choose.h"
 #include "draw/paint.h"
 
 #include <string.h>
@@ -192,32 +192,67 @@ kadr_status kadr_inspect(kadr_context *ctx, const char *path, char **json, kadr_
 }
 
 /* ---- kadr_plan */
-static json_t *segment_json(const struct stages *s, int i) {
+static json_t *segment_json(const struct stages *s, int i, const struct plan_rates *rates) {
     const struct segment *seg = &s->program.segments[i];
     const struct segment_plan *sp = &s->plan.segments[i];
+    const struct plan_cost cost = plan_cost(&s->plan, &s->program, i, rates);
     double flops = 0;
     for (int o = 0; o < seg->graph->op_count; o++)
         flops += op_flops(seg->graph, &seg->graph->ops[o]);
-    return json_pack("{s:s,s:s,s:i,s:i,s:I,s:I,s:I,s:I,s:I,s:f}", "stage", seg->stage, "network",
-                     seg->graph->name, "lanes", seg->lanes, "operations", seg->graph->op_count,
-                     "resident_bytes", (json_int_t)sp->resident_bytes, "streamed_bytes",
-                     (json_int_t)sp->walk.streamed, "ring_bytes", (json_int_t)sp->ring_bytes,
-                     "activation_bytes", (json_int_t)sp->temp_bytes, "workspace_bytes",
-                     (json_int_t)sp->workspace_bytes, "tflop", flops * seg->lanes * 1e-12);
+    return json_pack(
+        "{s:s,s:s,s:i,s:i,s:i,s:I,s:I,s:I,s:I,s:I,s:I,s:f}", "stage", seg->stage, "network",
+        seg->graph->name, "lanes", seg->lanes, "repeats", seg->repeats, "operations",
+        seg->graph->op_count, "resident_bytes", (json_int_t)sp->resident_bytes, "streamed_bytes",
+        (json_int_t)sp->walk.streamed, "ring_bytes", (json_int_t)sp->ring_bytes, "activation_bytes",
+        (json_int_t)sp->temp_bytes, "workspace_bytes", (json_int_t)sp->workspace_bytes,
+        "scratch_bytes", (json_int_t)cost.scratch_bytes, "tflop", flops * seg->lanes * 1e-12);
+}
+
+/* What is predicted, and whether it is guessed. "bound": what a step waits for. */
+static json_t *time_json(kadr_context *ctx, const struct job *job) {
+    const struct stages_time *t = &job->time;
+    const struct stages_shape *shape = &job->stages->shape;
+    const struct machine_speed *speed = context_speed(ctx, job->model, shape->dtype);
+    double compute = t->step_compute * speed->slower[MACHINE_DENOISE];
+    double total = stages_seconds(t, shape, (size_t)job->rq->count);
+    return json_pack("{s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:s,s:b}", "seconds", total, "seconds_load",
+                     t->load, "seconds_encode", t->encode + t->init, "seconds_per_step",
+                     t->step / shape->pictures, "seconds_decode", t->decode, "step_compute",
+                     compute, "step_read", t->step_read, "bound",
+                     t->step_read > compute ? "disk" : "compute", "measured", speed->measured);
+}
+
+static json_t *alternatives_json(const struct jobs *j, const struct job *job) {
+    json_t *list = json_array();
+    struct alternative other[ALTERNATIVES];
+    size_t n = choose_fits(j, job) ? 0 : choose_alternatives(j, job, other);
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(list, json_pack("{s:s,s:I,s:I,s:s,s:I,s:I}", "options",
+                                              other[i].options, "width", (json_int_t)other[i].width,
+                                              "height", (json_int_t)other[i].height, "precision",
+                                              dtype_name(other[i].dtype), "peak_bytes",
+                                              (json_int_t)other[i].planned, "memory_bytes",
+                                              (json_int_t)other[i].memory));
+    return list;
 }
 
 static json_t *job_json(const struct jobs *j, const struct job *job) {
+    const struct stages *s = job->stages;
+    struct plan_rates rates = context_speed(j->ctx, job->model, s->shape.dtype)->rates;
+    rates.disk = context_read_rate(j->ctx, job->model);
     json_t *segments = json_array();
-    for (int i = 0; i < job->stages->program.segment_count; i++)
-        json_array_append_new(segments, segment_json(job->stages, i));
-    return json_pack("{s:i,s:i,s:i,s:s,s:b,s:I,s:I,s:I,s:I,s:I,s:b,s:o}", "width",
-                     (int)job->rq->width, "height", (int)job->rq->height, "pictures",
-                     (int)job->rq->count, "precision", dtype_name(job->stages->shape.dtype),
-                     "weights_kept", job->stages->plan.keep, "peak_bytes", (json_int_t)job->planned,
-                     "arena_bytes", (json_int_t)job->stages->plan.bytes, "buffer_bytes",
-                     (json_int_t)job->stages->plan.buffer_bytes, "host_bytes",
-                     (json_int_t)job->host, "program_bytes", (json_int_t)j->idle, "fits",
-                     jobs_fits(j, job), "stages", segments);
+    for (int i = 0; i < s->program.segment_count; i++)
+        json_array_append_new(segments, segment_json(s, i, &rates));
+    return json_pack("{s:i,s:i,s:i,s:i,s:b,s:s,s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:b,s:o,s:o,s:o}",
+                     "width", (int)job->rq->width, "height", (int)job->rq->height, "pictures",
+                     (int)job->rq->count, "together", s->shape.pictures, "branches_in_turn",
+                     s->shape.serial, "precision", dtype_name(s->shape.dtype), "weights_kept",
+                     s->plan.keep, "peak_bytes", (json_int_t)job->planned, "arena_bytes",
+                     (json_int_t)s->plan.bytes, "buffer_bytes", (json_int_t)s->plan.buffer_bytes,
+                     "host_bytes", (json_int_t)job->host, "program_bytes", (json_int_t)j->idle,
+                     "scratch_file_bytes", (json_int_t)s->plan.scratch, "fits", choose_fits(j, job),
+                     "time", time_json(j->ctx, job), "alternatives", alternatives_json(j, job),
+                     "stages", segments);
 }
 
 kadr_status kadr_plan(kadr_context *ctx, kadr_request *const *requests, size_t count, char **json,
@@ -229,7 +264,7 @@ kadr_status kadr_plan(kadr_context *ctx, kadr_request *const *requests, size_t c
         bool fits = true;
         for (size_t i = 0; i < j.count; i++) {
             json_array_append_new(list, job_json(&j, &j.job[i]));
-            fits = fits && jobs_fits(&j, &j.job[i]);
+            fits = fits && choose_fits(&j, &j.job[i]);
         }
         st = give(ctx->mem,
                   json_pack("{s:I,s:s,s:b,s:o}", "budget_bytes", (json_int_t)j.budget,
@@ -237,5 +272,6 @@ kadr_status kadr_plan(kadr_context *ctx, kadr_request *const *requests, size_t c
                   json, err);
     }
     jobs_close(&j);
+    context_remember(ctx);
     return st;
 }

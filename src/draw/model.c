@@ -208,6 +208,17 @@ void draw_model_close(struct draw_model *model) {
     mem_free(model);
 }
 
+enum machine_scale draw_model_scale(const struct draw_model *model) {
+    size_t parameters = 0;
+    for (size_t i = 0; i < weights_count(model->weights); i++) {
+        const struct weights_tensor *t = weights_at(model->weights, i);
+        size_t n = 1;
+        for (int d = 0; d < t->rank; d++) n *= (size_t)t->dim[d];
+        parameters += n;
+    }
+    return parameters < (size_t)1 << 28 ? MACHINE_SMALL : MACHINE_LARGE;
+}
+
 kadr_status draw_model_defaults(struct mem *m, const char *path, json_t **out, kadr_error *err) {
     struct weights *w;
     char *text = NULL;

@@ -4,6 +4,7 @@
 #define KADR_DRAW_MODEL_H
 
 #include "base/log.h"
+#include "draw/machine.h"
 #include "model/clip_text.h"
 #include "model/prompt.h"
 #include "model/tokenizer.h"
@@ -38,6 +39,9 @@ void draw_model_close(struct draw_model *model); /* `model` may be NULL */
 /* A model's own defaults: kadr.json in its folder or packed file; NULL: it has none. The caller
  * owns *out (json_decref). */
 kadr_status draw_model_defaults(struct mem *m, const char *path, json_t **out, kadr_error *err);
+
+/* Small: of fewer than 2^28 parameters. */
+enum machine_scale draw_model_scale(const struct draw_model *model);
 
 /* Whether it is the one that `rq` asks for. */
 bool draw_model_serves(const struct draw_model *model, const kadr_request *rq);

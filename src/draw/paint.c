@@ -28,7 +28,7 @@ struct painting {
     struct paint_config config;
     int64_t channels, h, w; /* of the latents */
     size_t size;            /* floats of the latents */
-    double seconds_encode, seconds_denoise;
+    struct painting_time time;
     uint8_t *look; /* [h, w, 3]: what emerges; NULL: cannot be shown */
     size_t count;
     struct canvas *canvas;
@@ -102,6 +102,12 @@ static void *sample_row(const struct canvas *c, const char *name, int branch, si
     int sample = (int)(c - c->painting->canvas) * s->branches + branch, rows = stages_rows(s);
     char *buffer = run_buffer(c->painting->config.run, name, sample / rows);
     return buffer + (size_t)(sample % rows) * size * 4;
+}
+
+static double seconds_waited(const struct painting *g) {
+    struct run_stats stats;
+    run_get_stats(g->config.run, &stats);
+    return stats.seconds_waited;
 }
 
 static kadr_status run_stage(const struct painting *g, enum stage stage, bool again,
@@ -322,16 +328,18 @@ static kadr_status step(const struct painting *g, kadr_error *err) {
 }
 
 kadr_status painting_denoise(struct painting *g, kadr_error *err) {
-    double start = sys_seconds();
+    double start = sys_seconds(), waited = seconds_waited(g);
     int planned = (int)g->canvas[0].p->rq->steps;
     run_use_lanes(g->config.run, (int)g->count, g->config.stages->shape.pictures);
     kadr_status st = progress_tell(g->config.progress, "encode", 0, 0, planned, NULL, err);
     if (!st) st = prepare(g, err);
-    g->seconds_encode = sys_seconds() - start;
+    g->time.encode = sys_seconds() - start;
+    g->time.encode_waited = seconds_waited(g) - waited;
     for (size_t i = 0; i < g->count && !st; i++) st = open_sampler(&g->canvas[i], err);
     while (!st && next_evaluation(g)) {
         g->config.progress->evaluations = g->canvas[0].eval.evaluations;
         st = step(g, err);
+        g->time.evaluations++;
     }
     for (size_t i = 0; i < g->count && !st; i++) {
         struct canvas *c = &g->canvas[i];
@@ -339,7 +347,8 @@ kadr_status painting_denoise(struct painting *g, kadr_error *err) {
         sampler_close(c->sampler);
         c->sampler = NULL;
     }
-    g->seconds_denoise = sys_seconds() - start - g->seconds_encode;
+    g->time.denoise = sys_seconds() - start - g->time.encode;
+    g->time.denoise_waited = seconds_waited(g) - waited - g->time.encode_waited;
     return st;
 }
 
@@ -364,11 +373,11 @@ kadr_status painting_decode(struct painting *g, size_t i, struct painted *out, k
     struct run *run = g->config.run;
     struct progress *progress = g->config.progress;
     size_t pixels = (size_t)(c->p->rq->width * c->p->rq->height * 3);
-    double start = sys_seconds(), share = 1.0 / (double)g->count;
+    double start = sys_seconds(), waited = seconds_waited(g), share = 1.0 / (double)g->count;
     *out = (struct painted){.latents = c->latents,
                             .steps = e->steps,
-                            .seconds_encode = g->seconds_encode * share,
-                            .seconds_denoise = g->seconds_denoise * share};
+                            .seconds_encode = g->time.encode * share,
+                            .seconds_denoise = g->time.denoise * share};
     out->rgb = mem_alloc(g->config.ctx->mem, pixels);
     if (!out->rgb) return err_nomem(err, "picture", pixels);
     kadr_status st =
@@ -383,9 +392,14 @@ kadr_status painting_decode(struct painting *g, size_t i, struct painted *out, k
     if (!st) st = check_finite(g, run_buffer(run, "vae.picture", 0), pixels, "vae", err);
     if (!st) pixels_from_floats(run_buffer(run, "vae.picture", 0), pixels, out->rgb);
     else painted_free(out);
-    out->seconds_decode = sys_seconds() - start;
+    g->time.decode = out->seconds_decode = sys_seconds() - start;
+    g->time.decode_waited = seconds_waited(g) - waited;
     progress->outside = out->seconds_encode + out->seconds_decode;
     return st;
+}
+
+void painting_get_time(const struct painting *g, struct painting_time *out) {
+    *out = g->time;
 }
 
 void painted_free(struct painted *out) {

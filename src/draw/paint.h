@@ -51,6 +51,15 @@ kadr_status painting_denoise(struct painting *p, kadr_error *err);
 kadr_status painting_decode(struct painting *p, size_t i, struct painted *out, kadr_error *err);
 void painted_free(struct painted *out); /* idempotent */
 
+/* Seconds that a group took so far, and those of them that it waited for weights. */
+struct painting_time {
+    double encode, encode_waited;
+    double denoise, denoise_waited; /* all evaluations */
+    double decode, decode_waited;   /* of the last picture */
+    int evaluations;
+};
+void painting_get_time(const struct painting *p, struct painting_time *out);
+
 /* Bytes that painting takes beside the arena: of each picture of a group, and once. */
 size_t paint_bytes(const struct draw_model *model, const kadr_request *rq,
                    const struct text_request *text);

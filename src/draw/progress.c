@@ -2,7 +2,8 @@
 #include "draw/progress.h"
 
 void progress_measure(struct progress *p, double seconds) {
-    p->per_evaluation = p->per_evaluation > 0 ? 0.7 * p->per_evaluation + 0.3 * seconds : seconds;
+    p->per_evaluation = p->measured ? 0.7 * p->per_evaluation + 0.3 * seconds : seconds;
+    p->measured = true;
 }
 
 kadr_status progress_tell(struct progress *p, const char *stage, int evaluation, int step,

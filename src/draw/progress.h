@@ -15,8 +15,9 @@ struct progress {
     size_t picture, pictures;
     size_t group;          /* pictures that are drawn together */
     int evaluations;       /* that one group takes */
-    double per_evaluation; /* seconds, smoothed; 0: unknown */
-    double outside; /* seconds a picture beside its evaluations, of the last one; 0: unknown */
+    double per_evaluation; /* seconds: predicted, then measured and smoothed; 0: unknown */
+    double outside; /* seconds a picture beside its evaluations: predicted, then of the last one */
+    bool measured;
 };
 
 /* KADR_EINTERRUPTED when the observer or kadr_interrupt asks to end. `e`: evaluation just done of

@@ -2,6 +2,7 @@
 #include "draw/stages.h"
 #include "draw/source.h"
 
+#include <math.h>
 #include <string.h>
 
 static const char *const stage_names[STAGE_COUNT] = {
@@ -76,4 +77,41 @@ void stages_close(struct stages *s) {
     plan_free(&s->plan);
     program_free(&s->program);
     for (int i = 0; i < STAGE_COUNT; i++) graph_free(&s->graphs[i]);
+}
+
+void stages_predict(const struct stages *s, const struct machine_speed *speed, double disk,
+                    struct stages_time *out) {
+    struct plan_rates rates = speed->rates;
+    rates.disk = disk;
+    *out = (struct stages_time){.kept = s->plan.keep};
+    for (int i = 0; i < STAGE_COUNT; i++) {
+        if (s->segment[i] < 0) continue;
+        struct plan_cost c = plan_cost(&s->plan, &s->program, s->segment[i], &rates);
+        out->load += (double)s->plan.segments[s->segment[i]].resident_bytes / disk;
+        enum machine_work work = i == STAGE_DENOISE  ? MACHINE_DENOISE
+                                 : i == STAGE_DECODE ? MACHINE_DECODE
+                                                     : MACHINE_ENCODE;
+        double compute = c.compute;
+        c.compute *= speed->slower[work];
+        double seconds = plan_cost_seconds(&c);
+        if (i == STAGE_DENOISE) {
+            out->step = seconds;
+            out->step_compute = compute;
+            out->step_read = c.read;
+        } else if (i == STAGE_DECODE) {
+            out->decode = seconds;
+            out->decode_compute = compute;
+        } else if (i == STAGE_ENCODE) out->init = seconds;
+        else {
+            out->encode += seconds;
+            out->encode_compute += compute;
+        }
+    }
+}
+
+double stages_seconds(const struct stages_time *t, const struct stages_shape *shape,
+                      size_t pictures) {
+    double groups = ceil((double)pictures / shape->pictures);
+    return t->load * (t->kept ? 1 : groups) + groups * (t->encode + t->step * shape->steps) +
+           (double)pictures * (t->init + t->decode);
 }

@@ -4,6 +4,7 @@
 #ifndef KADR_DRAW_STAGES_H
 #define KADR_DRAW_STAGES_H
 
+#include "draw/machine.h"
 #include "draw/model.h"
 #include "plan/plan.h"
 #include "run/run.h"
@@ -57,5 +58,23 @@ kadr_status stages_open(struct stages *s, struct mem *m, const struct draw_model
                         const struct stages_shape *shape, const struct plan_options *options,
                         const struct backend *backend, void *state, kadr_error *err);
 void stages_close(struct stages *s); /* idempotent */
+
+/* Seconds that are predicted. */
+struct stages_time {
+    double load;   /* reading the weights that stay in memory */
+    double encode; /* texts and conditioning of a group of pictures */
+    double init;   /* of a start picture */
+    double step;   /* one evaluation of the UNet for a group; the longer of the next two, and of
+                      scratch */
+    double step_compute, step_read;
+    double decode;                         /* of one picture */
+    double encode_compute, decode_compute; /* as predicted before what drawings taught */
+    bool kept;                             /* what stays is read once for all pictures */
+};
+void stages_predict(const struct stages *s, const struct machine_speed *speed, double disk,
+                    struct stages_time *out);
+/* Of so many pictures. */
+double stages_seconds(const struct stages_time *t, const struct stages_shape *shape,
+                      size_t pictures);
 
 #endif

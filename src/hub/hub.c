@@ -16,18 +16,10 @@ static const char *folder_from(const char *variable) {
     return value && value[0] == '/' ? value : NULL;
 }
 
-/* $variable/below, or ~/otherwise/below; NULL without either. */
-static char *place(struct arena *a, const char *variable, const char *otherwise,
-                   const char *below) {
-    const char *folder = folder_from(variable), *home = folder_from("HOME");
-    if (folder) return arena_printf(a, "%s/%s", folder, below);
-    return home ? arena_printf(a, "%s/%s/%s", home, otherwise, below) : NULL;
-}
-
 char *hub_model_folder(struct mem *m) {
     struct arena a;
     arena_init(&a, m);
-    const char *folder = place(&a, "XDG_DATA_HOME", ".local/share", "kadr/models");
+    const char *folder = file_place(&a, "XDG_DATA_HOME", ".local/share", "kadr/models");
     char *copy = folder ? mem_strdup(m, folder) : NULL;
     arena_free(&a);
     return copy;
@@ -39,7 +31,7 @@ static const char *cache_folder(struct arena *a) {
     if (folder) return folder;
     folder = folder_from("HF_HOME");
     if (folder) return arena_printf(a, "%s/hub", folder);
-    return place(a, "XDG_CACHE_HOME", ".cache", "huggingface/hub");
+    return file_place(a, "XDG_CACHE_HOME", ".cache", "huggingface/hub");
 }
 
 /* A name is no way through folders: parts between single slashes, none of them hidden or "..". */
@@ -75,7 +67,7 @@ static void look_at(struct search *s, const char *path) {
 }
 
 static void look_in_models(struct search *s, const char *name) {
-    const char *folder = place(&s->arena, "XDG_DATA_HOME", ".local/share", "kadr/models");
+    const char *folder = file_place(&s->arena, "XDG_DATA_HOME", ".local/share", "kadr/models");
     if (!folder) return;
     look_at(s, file_join(&s->arena, folder, name));
     look_at(s, arena_printf(&s->arena, "%s/%s.safetensors", folder, name));

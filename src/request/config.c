@@ -155,10 +155,7 @@ kadr_status request_read_ini(kadr_request *rq, const char *path, enum request_so
 }
 
 char *request_user_ini(struct arena *a) {
-    const char *config = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
-    if (config && *config == '/') return arena_printf(a, "%s/kadr/kadr.ini", config);
-    if (home && *home) return arena_printf(a, "%s/.config/kadr/kadr.ini", home);
-    return NULL;
+    return file_place(a, "XDG_CONFIG_HOME", ".config", "kadr/kadr.ini");
 }
 
 /* "clip-skip" -> "KADR_CLIP_SKIP" */

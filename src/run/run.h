@@ -68,8 +68,9 @@ void run_use_lanes(struct run *r, int used, int all);
 
 /* What a run did so far. */
 struct run_stats {
-    uint64_t bytes_read;   /* of weights */
-    double seconds_waited; /* that operations waited for weights */
+    uint64_t bytes_read;    /* of weights */
+    double seconds_reading; /* that reading and unpacking them took */
+    double seconds_waited;  /* that operations waited for weights */
 };
 void run_get_stats(struct run *r, struct run_stats *stats);
 

@@ -34,7 +34,7 @@ struct stream {
     struct taken *taken; /* slots in use, a queue */
     int room, oldest, count;
     uint64_t bytes_read;
-    double waited;
+    double waited, read_seconds;
     /* By segment, then weight: it stays and is in place. The reader's. */
     bool *there[PROGRAM_SEGMENTS];
 };
@@ -119,8 +119,11 @@ static void *reader(void *arg) {
         st->reading = true;
         pthread_mutex_unlock(&st->lock);
         kadr_error error = {0};
+        double from = sys_seconds();
         kadr_status e = load_unit(st, segment, u, st->config.arena + sp->ring + at, &error);
+        double seconds = sys_seconds() - from;
         pthread_mutex_lock(&st->lock);
+        st->read_seconds += seconds;
         st->reading = false;
         st->bytes_read = st->loader.bytes_read;
         if (e) {
@@ -244,6 +247,6 @@ void stream_done(struct stream *st) {
 
 void stream_get_stats(struct stream *st, struct run_stats *stats) {
     pthread_mutex_lock(&st->lock);
-    *stats = (struct run_stats){st->bytes_read, st->waited};
+    *stats = (struct run_stats){st->bytes_read, st->read_seconds, st->waited};
     pthread_mutex_unlock(&st->lock);
 }

@@ -1,0 +1,239 @@
+/* machine.c: see machine.h. The file is JSON; one of another processor or number of threads is as
+ * good as none.
+ */
+#include "draw/machine.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/sys.h"
+
+#include <string.h>
+
+/* Guesses for a processor that was never measured. */
+#define GUESS_FLOPS_A_THREAD 5e10
+#define GUESS_BYTES 8e9
+#define GUESS_READ 1e9
+
+#define SLICE 0.03      /* seconds that one measurement takes at least */
+#define LEARN 0.5       /* weight of the newest drawing */
+#define SHORT 0.25      /* seconds: what is shorter teaches nothing */
+#define READ_LEAST 64e6 /* bytes, likewise */
+#define FILE_MOST 16384
+
+static int slot_of(enum dtype dtype) {
+    return dtype == DTYPE_F32 ? MACHINE_F32 : MACHINE_BF16;
+}
+
+/* ---- Measuring */
+
+enum probe { PROBE_PRODUCT, PROBE_CONV, PROBE_ATTENTION, PROBE_ROWS, PROBES };
+
+static void describe(struct graph *g, enum probe probe, enum machine_scale scale) {
+    bool small = scale == MACHINE_SMALL;
+    const int64_t width = small ? 64 : 512, side = small ? 16 : 32, heads = small ? 2 : 5;
+    const int64_t rows[3] = {1, 256, width}, picture[4] = {1, side, side, 64};
+    const int64_t tokens[3] = {1, small ? 256 : 512, heads * (small ? 32 : 64)};
+    switch (probe) {
+    case PROBE_PRODUCT:
+        graph_linear(g, graph_input(g, "x", g->dtype, 3, rows), "linear", width, true, EPI_NONE);
+        break;
+    case PROBE_CONV:
+        graph_conv(g, graph_input(g, "x", g->dtype, 4, picture), NO_TENSOR, "conv",
+                   (struct conv_shape){
+                       .out = 64, .kernel = 3, .stride = 1, .pad_before = 1, .pad_after = 1},
+                   true, EPI_NONE);
+        break;
+    case PROBE_ATTENTION: {
+        const tensor_id q = graph_input(g, "q", g->dtype, 3, tokens);
+        const tensor_id k = graph_input(g, "k", g->dtype, 3, tokens);
+        const tensor_id v = graph_input(g, "v", g->dtype, 3, tokens);
+        const struct attention_inputs in = {q, k, v, NO_TENSOR, NO_TENSOR, NO_TENSOR, NO_TENSOR};
+        graph_attention(g, "attention", in, (int)heads, 0.125f, false);
+        break;
+    }
+    default: graph_layer_norm(g, graph_input(g, "x", g->dtype, 3, rows), "norm", 1e-5f);
+    }
+}
+
+/* Everything that a probe's one operation touches, in one map of zeros. */
+struct bench {
+    void *tensor[8];
+    const void *weight[4];
+    void *workspace;
+    char *map;
+    size_t bytes;
+};
+
+static bool bench_open(struct bench *b, const struct machine_tools *tools, const struct graph *g) {
+    size_t at[13], used = 0;
+    int n = 0;
+    for (int i = 0; i < g->tensor_count; i++, n++) {
+        at[n] = used;
+        used += (tensor_bytes(&g->tensors[i]) + 4095) & ~(size_t)4095;
+    }
+    for (int i = 0; i < g->weight_count; i++, n++) {
+        at[n] = used;
+        used += (tools->backend->weight_size(tools->state, g, i) + 4095) & ~(size_t)4095;
+    }
+    b->bytes = used + tools->backend->workspace(tools->state, g, &g->ops[0]) + 1;
+    b->map = mem_map(tools->mem, b->bytes);
+    if (!b->map) return false;
+    n = 0;
+    for (int i = 0; i < g->tensor_count; i++) b->tensor[i] = b->map + at[n++];
+    for (int i = 0; i < g->weight_count; i++) b->weight[i] = b->map + at[n++];
+    b->workspace = b->map + used;
+    return true;
+}
+
+/* Seconds of the quickest of several runs; 0: memory was refused. */
+static double measure(const struct machine_tools *tools, enum dtype dtype, enum machine_scale scale,
+                      enum probe probe, double *flops, double *bytes) {
+    struct graph g;
+    struct bench b = {0};
+    double best = 0;
+    graph_init(&g, tools->mem, "probe", dtype);
+    describe(&g, probe, scale);
+    if (!graph_failed(&g) && bench_open(&b, tools, &g)) {
+        *flops = op_flops(&g, &g.ops[0]);
+        *bytes = 0;
+        for (int i = 0; i < g.tensor_count; i++) *bytes += (double)tensor_bytes(&g.tensors[i]);
+        double from = sys_seconds(), start;
+        do {
+            start = sys_seconds();
+            tools->backend->run(tools->state, &g, &g.ops[0], NULL, b.tensor, b.weight, b.workspace);
+            double seconds = sys_seconds() - start;
+            if (best == 0 || seconds < best) best = seconds;
+        } while (start - from < SLICE);
+        mem_unmap(tools->mem, b.map, b.bytes);
+    }
+    graph_free(&g);
+    return best;
+}
+
+static void measure_speed(struct machine_speed *s, const struct machine_tools *tools,
+                          enum dtype dtype, enum machine_scale scale) {
+    double seconds[PROBES], flops[PROBES], bytes[PROBES];
+    for (int i = 0; i < PROBES; i++) {
+        seconds[i] = measure(tools, dtype, scale, (enum probe)i, &flops[i], &bytes[i]);
+        if (seconds[i] <= 0) return;
+    }
+    /* SDXL's operations are one quarter convolutions. */
+    double linear = flops[PROBE_PRODUCT] / seconds[PROBE_PRODUCT];
+    double conv = flops[PROBE_CONV] / seconds[PROBE_CONV];
+    s->rates.product = 1 / (0.75 / linear + 0.25 / conv);
+    s->rates.attention = flops[PROBE_ATTENTION] / seconds[PROBE_ATTENTION];
+    s->rates.bytes = bytes[PROBE_ROWS] / seconds[PROBE_ROWS];
+    s->measured = true;
+}
+
+/* ---- Remembering */
+
+static const char *const speed_keys[MACHINE_DTYPES][MACHINE_SCALES] = {{"f32", "f32 small"},
+                                                                       {"bf16", "bf16 small"}};
+static const char *const work_keys[MACHINE_WORKS] = {"encode", "denoise", "decode"};
+
+static bool take(const json_t *o, const char *key, double *out) {
+    double v = json_number_value(json_object_get(o, key));
+    if (!(v > 1e-3 && v < 1e18)) return false;
+    *out = v;
+    return true;
+}
+
+static void guess(struct machine *m, int threads) {
+    memset(m, 0, sizeof *m);
+    sys_processor_name(m->processor, sizeof m->processor);
+    m->threads = threads;
+    m->read[0] = m->read[1] = GUESS_READ;
+    for (int i = 0; i < MACHINE_DTYPES * MACHINE_SCALES; i++) {
+        struct machine_speed *s = &m->speed[0][0] + i;
+        s->rates.product = s->rates.attention = GUESS_FLOPS_A_THREAD * threads;
+        s->rates.bytes = GUESS_BYTES;
+        for (int w = 0; w < MACHINE_WORKS; w++) s->slower[w] = 1;
+    }
+}
+
+static void load(struct machine *m, const struct machine_tools *tools) {
+    json_t *all = NULL;
+    guess(m, tools->threads);
+    m->known = true;
+    if (!tools->path || json_read(tools->mem, tools->path, FILE_MOST, KADR_EIO, &all, NULL)) return;
+    const char *processor = json_string_value(json_object_get(all, "processor"));
+    bool same = processor && strcmp(processor, m->processor) == 0 &&
+                json_integer_value(json_object_get(all, "threads")) == m->threads;
+    if (same) {
+        take(all, "read_packed", &m->read[0]);
+        take(all, "read_converted", &m->read[1]);
+    }
+    for (int i = 0; same && i < MACHINE_DTYPES * MACHINE_SCALES; i++) {
+        const json_t *o = json_object_get(all, (&speed_keys[0][0])[i]);
+        struct machine_speed *to = &m->speed[0][0] + i, s = *to;
+        s.measured = take(o, "product_flops", &s.rates.product) &&
+                     take(o, "attention_flops", &s.rates.attention) &&
+                     take(o, "row_bytes", &s.rates.bytes);
+        for (int w = 0; w < MACHINE_WORKS; w++) take(o, work_keys[w], &s.slower[w]);
+        if (s.measured) *to = s;
+    }
+    json_decref(all);
+}
+
+void machine_save(struct machine *m, const struct machine_tools *tools) {
+    if (!m->changed || !tools->path) return;
+    json_t *all = json_pack("{s:s,s:i,s:f,s:f}", "processor", m->processor, "threads", m->threads,
+                            "read_packed", m->read[0], "read_converted", m->read[1]);
+    for (int i = 0; all && i < MACHINE_DTYPES * MACHINE_SCALES; i++) {
+        const struct machine_speed *s = &m->speed[0][0] + i;
+        if (!s->measured) continue;
+        json_t *o = json_pack("{s:f,s:f,s:f}", "product_flops", s->rates.product, "attention_flops",
+                              s->rates.attention, "row_bytes", s->rates.bytes);
+        for (int w = 0; w < MACHINE_WORKS; w++)
+            json_object_set_new(o, work_keys[w], json_real(s->slower[w]));
+        json_object_set_new(all, (&speed_keys[0][0])[i], o);
+    }
+    struct buf b;
+    buf_init(&b, tools->mem);
+    struct arena a;
+    arena_init(&a, tools->mem);
+    char *folder = arena_strdup(&a, tools->path);
+    if (folder) folder[file_name(folder) - folder] = 0;
+    if (folder && *folder) file_make_folders(folder, NULL);
+    if (json_put(&b, all, JSON_INDENT(1)) &&
+        file_write_atomic(tools->mem, tools->path, b.data, b.size, NULL) == KADR_OK)
+        m->changed = false;
+    arena_free(&a);
+    buf_free(&b);
+    json_decref(all);
+}
+
+/* ---- Use */
+
+const struct machine_speed *machine_speed(struct machine *m, const struct machine_tools *tools,
+                                          enum dtype dtype, enum machine_scale scale,
+                                          bool measure_it) {
+    if (!m->known) load(m, tools);
+    struct machine_speed *s = &m->speed[slot_of(dtype)][scale];
+    if (measure_it && !s->measured && tools->path) {
+        measure_speed(s, tools, dtype, scale);
+        m->changed = m->changed || s->measured;
+    }
+    return s;
+}
+
+/* The newest counts half; all of it where `guess` is all that is known. */
+static void blend(double *old, double guess, double now, double low, double high) {
+    if (!(now > low)) now = low;
+    if (now > high) now = high;
+    *old = *old == guess ? now : (1 - LEARN) * *old + LEARN * now;
+}
+
+void machine_learn(struct machine *m, enum dtype dtype, enum machine_scale scale,
+                   enum machine_work work, double predicted, double seconds, double waited) {
+    if (!m->known || seconds < SHORT || predicted <= 0) return;
+    blend(&m->speed[slot_of(dtype)][scale].slower[work], 1, (seconds - waited) / predicted, 0.05,
+          20);
+    m->changed = true;
+}
+
+void machine_learn_reading(struct machine *m, bool packed, double bytes, double seconds) {
+    if (!m->known || bytes < READ_LEAST || seconds <= 0) return;
+    blend(&m->read[packed ? 0 : 1], GUESS_READ, bytes / seconds, 1e6, 1e12);
+    m->changed = true;
+}

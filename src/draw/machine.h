@@ -1,0 +1,60 @@
+/* machine.h: how fast this machine is: measured shortly, corrected by every drawing, remembered in
+ * a file. Only predictions and the choice between plans go by it, never what a picture shows.
+ *
+ *     const struct machine_speed *s = machine_speed(&m, &tools, dtype, scale, true);
+ *     struct plan_cost c = plan_cost(&plan, &program, segment, &s->rates);
+ *     ... s->slower[MACHINE_DENOISE] * plan_cost_seconds(&c) ...
+ */
+#ifndef KADR_DRAW_MACHINE_H
+#define KADR_DRAW_MACHINE_H
+
+#include "backend/backend.h"
+#include "plan/cost.h"
+
+/* Kinds of work whose predictions are corrected apart. */
+enum machine_work { MACHINE_ENCODE, MACHINE_DENOISE, MACHINE_DECODE, MACHINE_WORKS };
+
+struct machine_speed {
+    struct plan_rates rates;      /* disk is not among them: see machine.read */
+    double slower[MACHINE_WORKS]; /* measured over predicted, of the drawings so far; 1 at first */
+    bool measured;
+};
+
+/* Networks of SDXL's width, and those of a small model, whose operations are over before all
+ * threads are busy. */
+enum machine_scale { MACHINE_LARGE, MACHINE_SMALL, MACHINE_SCALES };
+enum { MACHINE_F32, MACHINE_BF16, MACHINE_DTYPES };
+
+struct machine {
+    char processor[96];
+    int threads;
+    double read[2]; /* bytes of weights a second from packed files, and from others (converted) */
+    struct machine_speed speed[MACHINE_DTYPES][MACHINE_SCALES];
+    bool known;   /* the file was looked for */
+    bool changed; /* since it was read */
+};
+
+struct machine_tools {
+    struct mem *mem;
+    const struct backend *backend;
+    void *state;
+    int threads;
+    const char *path; /* NULL: nothing is remembered, nothing measured unless asked */
+};
+
+/* The speed in that dtype. With a file, and none in it yet, measures (0.2 s, 3 MiB) unless
+ * `measure` is false. Never fails: without memory, or a broken file, guesses remain. */
+const struct machine_speed *machine_speed(struct machine *m, const struct machine_tools *tools,
+                                          enum dtype dtype, enum machine_scale scale, bool measure);
+
+/* Work took `seconds`, of which it waited `waited` for weights; `predicted` is the compute of its
+ * plan_cost. */
+void machine_learn(struct machine *m, enum dtype dtype, enum machine_scale scale,
+                   enum machine_work work, double predicted, double seconds, double waited);
+/* So many bytes of weights were read in so many seconds of reading. */
+void machine_learn_reading(struct machine *m, bool packed, double bytes, double seconds);
+
+/* Remembers what was learnt; what cannot be written is forgotten. */
+void machine_save(struct machine *m, const struct machine_tools *tools);
+
+#endif
