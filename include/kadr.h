@@ -127,6 +127,8 @@ enum kadr_option_use {
     KADR_FOR_INSPECT = 1 << 3,
     KADR_FOR_PLAN = 1 << 4,
     KADR_FOR_PACK = 1 << 5,
+    KADR_FOR_BENCH = 1 << 6,
+    KADR_FOR_DOCTOR = 1 << 7,
     KADR_IN_SETTINGS = 1 << 16, /* decides the pixels: stands in a picture's settings */
     KADR_IN_CONFIG = 1 << 17    /* may stand in kadr.ini and the environment */
 };
@@ -167,6 +169,8 @@ typedef struct kadr_progress {
     int step, steps;          /* within the picture */
     double seconds_per_step;  /* of late; 0: unknown yet */
     double seconds_left;      /* for everything; 0: unknown yet */
+    uint64_t bytes_read;      /* of weights so far, by the run at hand */
+    double seconds_reading;   /* that reading and unpacking them took, beside the arithmetic */
     const uint8_t *preview;   /* small RGB picture of what is emerging, or NULL */
     int preview_width, preview_height;
 } kadr_progress;
@@ -230,6 +234,10 @@ KADR_API kadr_status kadr_inspect(kadr_context *ctx, const char *path, char **js
  * headers. */
 KADR_API kadr_status kadr_plan(kadr_context *ctx, kadr_request *const *requests, size_t count,
                                char **json, kadr_error *err);
+/* What this machine can do: {"machine":{...},"recommended":PRESET,"classes":[...],"presets":[...]},
+ * measured in about a second. With the model of `rq`, or SDXL as such when it names none. */
+KADR_API kadr_status kadr_doctor(kadr_context *ctx, const kadr_request *rq, char **json,
+                                 kadr_error *err);
 KADR_API void kadr_free(void *p);
 
 /* "0.1.0" */

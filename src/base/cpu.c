@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -77,6 +78,15 @@ unsigned cpu_flags(void) {
     if (list && *list) flags = mask(flags, list);
     atomic_store(&known, flags | 1u << 31);
     return flags;
+}
+
+void cpu_flags_text(unsigned flags, char *text, size_t size) {
+    size_t used = 0;
+    text[0] = 0;
+    for (size_t i = 0; i < sizeof names / sizeof *names && used < size; i++)
+        if (flags & names[i].flag)
+            used +=
+                (size_t)snprintf(text + used, size - used, "%s%s", used ? " " : "", names[i].name);
 }
 
 int cpu_count(void) {

@@ -18,6 +18,8 @@ enum cpu_flag {
 };
 
 unsigned cpu_flags(void);
+/* "avx2 avx512": the names that KADR_CPU takes. */
+void cpu_flags_text(unsigned flags, char *text, size_t size);
 int cpu_count(
     void); /* processors that this process may use (affinity and cgroup quota counted), >= 1 */
 

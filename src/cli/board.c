@@ -51,7 +51,7 @@ static kadr_status set_seed(struct cli *cli, kadr_request *rq, int64_t base, siz
 static kadr_status base_seed(const kadr_request *rq, int64_t *seed, kadr_error *err) {
     kadr_request *resolved = kadr_request_copy(rq);
     if (!resolved) return err_nomem(err, "a request", 0);
-    kadr_status status = request_resolve(resolved, NULL, err);
+    kadr_status status = request_resolve(resolved, NULL, "balanced", err);
     *seed = resolved->seed;
     kadr_request_free(resolved);
     return status;

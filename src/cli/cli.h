@@ -111,6 +111,8 @@ kadr_status command_inspect(struct cli *cli, kadr_error *err);
 kadr_status command_pack(struct cli *cli, kadr_error *err);
 kadr_status command_verify(struct cli *cli, kadr_error *err);
 kadr_status command_plan(struct cli *cli, kadr_error *err);
+kadr_status command_bench(struct cli *cli, kadr_error *err);
+kadr_status command_doctor(struct cli *cli, kadr_error *err);
 kadr_status command_config(struct cli *cli, kadr_error *err);
 kadr_status command_help(struct cli *cli, kadr_error *err);
 kadr_status command_man(struct cli *cli, kadr_error *err);

@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include "base/file.h"
+#include "base/sys.h"
 #include <string.h>
 
 extern char **environ;
@@ -12,7 +13,8 @@ static kadr_status resolve(struct cli *cli, kadr_error *err) {
     kadr_status status = cli_prepare(cli, err);
     if (status == KADR_OK)
         status = request_model_defaults(request_model_path(cli->rq), &defaults, err);
-    if (status == KADR_OK) status = request_resolve(cli->rq, defaults, err);
+    if (status == KADR_OK)
+        status = request_resolve(cli->rq, defaults, request_preset_for(sys_memory_total()), err);
     json_decref(defaults);
     return status;
 }

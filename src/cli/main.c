@@ -34,6 +34,14 @@ static const struct command command_table[] = {
      "Plans the whole drawing without computing anything: its stages, what each takes, and "
      "whether it fits.",
      command_plan},
+    {"bench", "[PROMPT]", 0, 1, KADR_FOR_BENCH, "measure how fast this machine draws",
+     "Draws one picture and then six, writes nothing, and tells the seconds of each, a step's, and "
+     "the peak memory beside the planned one. --step times steps of the UNet alone.",
+     command_bench},
+    {"doctor", "", 0, 0, KADR_FOR_DOCTOR, "tell what this machine can do",
+     "Measures the machine (arithmetic, disk, memory) and tells which preset suits it, what each "
+     "would take here in memory and time, and what machines of other sizes get.",
+     command_doctor},
     {"pack", "MODEL", 1, 1, KADR_FOR_PACK, "make one fast file of a model",
      "Writes the whole model as MODEL.kadr, in the form in which it is computed with: it starts "
      "without conversion and is read straight into place, so that little memory is nearly as fast "

@@ -26,7 +26,7 @@ static enum dtype precision_of(const struct job *job) {
     const struct weights *w = job->model->weights;
     const char *wish = job->rq->precision, *layout;
     enum dtype dtype;
-    if (weights_packing(w, &layout, &dtype)) return dtype;
+    if (w && weights_packing(w, &layout, &dtype)) return dtype;
     if (strcmp(wish, "auto") != 0) return strcmp(wish, "f32") == 0 ? DTYPE_F32 : DTYPE_BF16;
     return draw_model_scale(job->model) == MACHINE_SMALL ? DTYPE_F32 : DTYPE_BF16;
 }

@@ -79,7 +79,7 @@ uint64_t context_budget(const kadr_context *ctx, const char **why) {
 
 #define MEASURE_ROOM ((size_t)32 << 20) /* so much is free of the budget, or guesses have to do */
 
-static struct machine_tools tools_of(const kadr_context *ctx) {
+struct machine_tools context_machine_tools(const kadr_context *ctx) {
     return (struct machine_tools){.mem = ctx->mem,
                                   .backend = ctx->backend,
                                   .state = ctx->state,
@@ -89,15 +89,15 @@ static struct machine_tools tools_of(const kadr_context *ctx) {
 
 const struct machine_speed *context_speed(kadr_context *ctx, const struct draw_model *model,
                                           enum dtype dtype) {
-    const struct machine_tools tools = tools_of(ctx);
+    const struct machine_tools tools = context_machine_tools(ctx);
     const char *why;
     uint64_t budget = context_budget(ctx, &why);
     bool room = budget == 0 || budget > sys_memory_now() + MEASURE_ROOM;
-    return machine_speed(&ctx->machine, &tools, dtype, draw_model_scale(model), room);
+    return machine_speed(&ctx->machine, &tools, dtype, draw_model_scale(model), tools.path && room);
 }
 
 static bool is_packed(const struct draw_model *model) {
-    return weights_kind(model->weights) == WEIGHTS_PACKED;
+    return !model->weights || weights_kind(model->weights) == WEIGHTS_PACKED;
 }
 
 double context_read_rate(kadr_context *ctx, const struct draw_model *model) {
@@ -111,6 +111,6 @@ void context_predict(kadr_context *ctx, const struct draw_model *model, const st
 }
 
 void context_remember(kadr_context *ctx) {
-    const struct machine_tools tools = tools_of(ctx);
+    const struct machine_tools tools = context_machine_tools(ctx);
     machine_save(&ctx->machine, &tools);
 }

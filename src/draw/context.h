@@ -39,6 +39,8 @@ double context_read_rate(kadr_context *ctx, const struct draw_model *model);
 /* About how long the stages take here. */
 void context_predict(kadr_context *ctx, const struct draw_model *model, const struct stages *s,
                      struct stages_time *out);
+/* What the machine is measured with. */
+struct machine_tools context_machine_tools(const kadr_context *ctx);
 /* Writes what was learnt about the machine to its file. */
 void context_remember(kadr_context *ctx);
 

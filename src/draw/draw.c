@@ -149,6 +149,7 @@ static kadr_status draw_group(struct session *s, const struct group *g, kadr_err
     struct run_stats before, after;
     struct painting *painting = NULL;
     run_get_stats(s->run, &before);
+    s->progress.run = s->run;
     s->progress.group = g->count;
     if (!s->progress.measured) predict(s, g->job[0]);
     st = painting_open(&painting, &config, g->paint, g->count, err);

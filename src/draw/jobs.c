@@ -40,8 +40,14 @@ static kadr_status resolve(struct jobs *j, struct job *job, kadr_error *err) {
     if (!path) return err_set(err, KADR_EUSAGE, "no model: name one with --model");
     json_t *defaults;
     kadr_status st = draw_model_defaults(j->ctx->mem, path, &defaults, err);
-    if (!st) st = request_resolve(job->rq, defaults, err);
+    const uint64_t memory = sys_memory_total();
+    const char *preset = request_preset_for(memory);
+    if (!st) st = request_resolve(job->rq, defaults, preset, err);
     json_decref(defaults);
+    if (!st && job->request == 0 && job->rq->origin[OPTION_steps].source == SOURCE_DEFAULT_PRESET)
+        log_print(&j->ctx->log, LOG_INFO,
+                  "preset %s, as none is named and this machine has %.0f GiB of memory", preset,
+                  (double)memory / (1 << 30));
     if (st) return st;
     if (!job->rq->prompt) return err_set(err, KADR_EUSAGE, "no prompt: say what to draw");
     if (strcmp(job->rq->precision, "int8") == 0)

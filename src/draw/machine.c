@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/sys.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* Guesses for a processor that was never measured. */
@@ -209,12 +210,61 @@ const struct machine_speed *machine_speed(struct machine *m, const struct machin
                                           enum dtype dtype, enum machine_scale scale,
                                           bool measure_it) {
     if (!m->known) load(m, tools);
+    const struct machine_speed *s = &m->speed[slot_of(dtype)][scale];
+    return measure_it && !s->measured ? machine_measure(m, tools, dtype, scale) : s;
+}
+
+const struct machine_speed *machine_measure(struct machine *m, const struct machine_tools *tools,
+                                            enum dtype dtype, enum machine_scale scale) {
+    if (!m->known) load(m, tools);
     struct machine_speed *s = &m->speed[slot_of(dtype)][scale];
-    if (measure_it && !s->measured && tools->path) {
-        measure_speed(s, tools, dtype, scale);
-        m->changed = m->changed || s->measured;
-    }
+    measure_speed(s, tools, dtype, scale);
+    m->changed = m->changed || s->measured;
     return s;
+}
+
+#define DISK_BLOCK ((size_t)4 << 20)
+#define DISK_BLOCKS 16
+
+/* Seconds in which a new file is read past the page cache; 0: it cannot be. */
+static double time_disk(struct mem *m, const char *path, void *block) {
+    struct file_writer w;
+    struct file f = {.fd = -1, .direct = -1};
+    double seconds = 0;
+    if (file_writer_begin(&w, m, path, NULL)) return 0;
+    bool ok = true;
+    memset(block, 0x5A, DISK_BLOCK);
+    for (int i = 0; i < DISK_BLOCKS && ok; i++) ok = !file_writer_add(&w, block, DISK_BLOCK, NULL);
+    if (ok) ok = !file_writer_commit(&w, NULL);
+    else file_writer_abort(&w);
+    if (ok && !file_open(&f, m, path, KADR_EIO, NULL)) {
+        file_open_direct(&f);
+        double from = sys_seconds();
+        for (int i = 0; i < DISK_BLOCKS && ok; i++)
+            ok = !file_read_direct(&f, i * DISK_BLOCK, block, DISK_BLOCK, NULL);
+        if (ok && f.direct >= 0) seconds = sys_seconds() - from;
+        file_close(&f);
+    }
+    remove(path);
+    return seconds;
+}
+
+double machine_measure_disk(struct machine *m, const struct machine_tools *tools) {
+    if (!m->known) load(m, tools);
+    if (!tools->path) return 0;
+    struct buf path;
+    buf_init(&path, tools->mem);
+    buf_printf(&path, "%s.disk", tools->path);
+    void *block = mem_map(tools->mem, DISK_BLOCK);
+    double seconds = block && buf_ok(&path) ? time_disk(tools->mem, path.data, block) : 0;
+    if (block) mem_unmap(tools->mem, block, DISK_BLOCK);
+    buf_free(&path);
+    if (seconds <= 0) return 0;
+    double rate = (double)DISK_BLOCK * DISK_BLOCKS / seconds;
+    for (int i = 0; i < 2; i++)
+        if (m->read[i] == GUESS_READ) m->read[i] = rate;
+    m->changed = true;
+    return rate;
 }
 
 /* The newest counts half; all of it where `guess` is all that is known. */

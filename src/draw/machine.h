@@ -42,10 +42,16 @@ struct machine_tools {
     const char *path; /* NULL: nothing is remembered, nothing measured unless asked */
 };
 
-/* The speed in that dtype. With a file, and none in it yet, measures (0.2 s, 3 MiB) unless
- * `measure` is false. Never fails: without memory, or a broken file, guesses remain. */
+/* The speed in that dtype; `measure`: measured now (0.2 s, 3 MiB) when the file does not tell.
+ * Never fails: without memory, or with a broken file, guesses remain. */
 const struct machine_speed *machine_speed(struct machine *m, const struct machine_tools *tools,
                                           enum dtype dtype, enum machine_scale scale, bool measure);
+
+/* Measured now, whatever is known. */
+const struct machine_speed *machine_measure(struct machine *m, const struct machine_tools *tools,
+                                            enum dtype dtype, enum machine_scale scale);
+/* Bytes a second that the disk beside the file gives; 0: it could not be measured. */
+double machine_measure_disk(struct machine *m, const struct machine_tools *tools);
 
 /* Work took `seconds`, of which it waited `waited` for weights; `predicted` is the compute of its
  * plan_cost. */

@@ -199,6 +199,53 @@ kadr_status draw_model_open(struct mem *m, const struct log *log, const kadr_req
     return KADR_OK;
 }
 
+/* The parts of the configurations that decide shapes, by component. */
+static const struct {
+    const char *component, *config;
+} on_paper[] = {
+    {"text_encoder",
+     "{\"hidden_size\":768,\"intermediate_size\":3072,\"num_hidden_layers\":12,"
+     "\"num_attention_heads\":12,\"vocab_size\":49408,\"max_position_embeddings\":77,"
+     "\"hidden_act\":\"quick_gelu\",\"projection_dim\":768}"},
+    {"text_encoder_2",
+     "{\"hidden_size\":1280,\"intermediate_size\":5120,\"num_hidden_layers\":32,"
+     "\"num_attention_heads\":20,\"vocab_size\":49408,\"max_position_embeddings\":77,"
+     "\"hidden_act\":\"gelu\",\"projection_dim\":1280,"
+     "\"architectures\":[\"CLIPTextModelWithProjection\"]}"},
+    {"unet",
+     "{\"in_channels\":4,\"out_channels\":4,\"block_out_channels\":[320,640,1280],"
+     "\"layers_per_block\":2,\"down_block_types\":[\"DownBlock2D\",\"CrossAttnDownBlock2D\","
+     "\"CrossAttnDownBlock2D\"],\"up_block_types\":[\"CrossAttnUpBlock2D\",\"CrossAttnUpBlock2D\","
+     "\"UpBlock2D\"],\"transformer_layers_per_block\":[1,2,10],\"attention_head_dim\":[5,10,20],"
+     "\"cross_attention_dim\":2048,\"use_linear_projection\":true,"
+     "\"addition_embed_type\":\"text_time\",\"addition_time_embed_dim\":256,"
+     "\"projection_class_embeddings_input_dim\":2816,\"norm_num_groups\":32}"},
+    {"vae", "{\"in_channels\":3,\"out_channels\":3,\"latent_channels\":4,"
+            "\"block_out_channels\":[128,256,512,512],\"layers_per_block\":2,"
+            "\"norm_num_groups\":32,\"scaling_factor\":0.13025}"},
+};
+
+kadr_status draw_model_on_paper(struct mem *m, struct draw_model **out, kadr_error *err) {
+    struct draw_model *model = mem_alloc(m, sizeof *model);
+    if (!model) return err_nomem(err, "model", sizeof *model);
+    model->mem = m;
+    arena_init(&model->arena, m);
+    kadr_status st = KADR_OK;
+    for (size_t i = 0; i < sizeof on_paper / sizeof *on_paper && !st; i++) {
+        json_t *json = NULL;
+        const char *name = on_paper[i].component, *text = on_paper[i].config;
+        st = json_parse(text, strlen(text), name, KADR_EOTHER, &json, err);
+        if (!st && i < 2) st = clip_text_read_config(json, name, &model->text[i], err);
+        if (!st && i == 2) st = unet_read_config(json, &model->unet, err);
+        if (!st && i == 3) st = vae_read_config(json, &model->vae, err);
+        json_decref(json);
+    }
+    model->zeros_for_empty = true;
+    if (st) draw_model_close(model);
+    else *out = model;
+    return st;
+}
+
 void draw_model_close(struct draw_model *model) {
     if (!model) return;
     for (int i = 0; i < 2; i++) tokenizer_close(model->tokenizer[i]);
@@ -210,6 +257,7 @@ void draw_model_close(struct draw_model *model) {
 
 enum machine_scale draw_model_scale(const struct draw_model *model) {
     size_t parameters = 0;
+    if (!model->weights) return MACHINE_LARGE;
     for (size_t i = 0; i < weights_count(model->weights); i++) {
         const struct weights_tensor *t = weights_at(model->weights, i);
         size_t n = 1;

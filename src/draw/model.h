@@ -16,8 +16,8 @@
 
 struct draw_model {
     struct mem *mem;
-    char *key; /* path, VAE, LoRAs and embeddings that it was opened with */
-    struct weights *weights;
+    char *key;               /* path, VAE, LoRAs and embeddings that it was opened with */
+    struct weights *weights; /* NULL: a model on paper, which can be planned and not drawn with */
     struct tokenizer *tokenizer[2];
     struct clip_text_config text[2];
     struct unet_config unet;
@@ -35,6 +35,9 @@ struct draw_model {
 kadr_status draw_model_open(struct mem *m, const struct log *log, const kadr_request *rq,
                             struct draw_model **out, kadr_error *err);
 void draw_model_close(struct draw_model *model); /* `model` may be NULL */
+
+/* SDXL's full shape as a packed model in bf16, on paper: to be planned with where there is none. */
+kadr_status draw_model_on_paper(struct mem *m, struct draw_model **out, kadr_error *err);
 
 /* A model's own defaults: kadr.json in its folder or packed file; NULL: it has none. The caller
  * owns *out (json_decref). */

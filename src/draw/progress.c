@@ -22,6 +22,12 @@ kadr_status progress_tell(struct progress *p, const char *stage, int evaluation,
                                  steps > 0 ? p->per_evaluation * p->evaluations / steps : 0,
                              .seconds_left = p->per_evaluation * (ahead > 0 ? ahead : 0) +
                                              p->outside * (double)(p->pictures - p->picture)};
+        if (p->run) {
+            struct run_stats stats;
+            run_get_stats(p->run, &stats);
+            out.bytes_read = stats.bytes_read;
+            out.seconds_reading = stats.seconds_reading;
+        }
         if (preview) {
             out.preview = preview->rgb;
             out.preview_width = preview->width;

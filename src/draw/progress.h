@@ -3,6 +3,7 @@
 #define KADR_DRAW_PROGRESS_H
 
 #include "draw/context.h"
+#include "run/run.h"
 
 struct preview {
     const uint8_t *rgb;
@@ -12,6 +13,7 @@ struct preview {
 struct progress {
     kadr_context *ctx;
     const kadr_observer *observer; /* may be NULL */
+    struct run *run;               /* whose reading is told; may be NULL */
     size_t picture, pictures;
     size_t group;          /* pictures that are drawn together */
     int evaluations;       /* that one group takes */

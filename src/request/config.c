@@ -222,7 +222,8 @@ char *request_origin_text(const kadr_request *rq, enum option_id id, struct aren
     switch (o->source) {
     case SOURCE_UNSET: return arena_strdup(a, "unset");
     case SOURCE_FALLBACK: return arena_strdup(a, "fallback");
-    case SOURCE_DEFAULT_PRESET: return arena_strdup(a, "preset balanced, as none is named");
+    case SOURCE_DEFAULT_PRESET:
+        return arena_strdup(a, "the preset for this machine, as none is named");
     case SOURCE_BOARD: return arena_strdup(a, "usual for a board");
     case SOURCE_MODEL: return arena_strdup(a, "the model");
     case SOURCE_PRESET: return arena_printf(a, "preset %s", rq->preset ? rq->preset : "?");

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#define MAKE (KADR_FOR_GENERATE | KADR_FOR_BOARD | KADR_FOR_PLAN)
+#define MAKE (KADR_FOR_GENERATE | KADR_FOR_BOARD | KADR_FOR_PLAN | KADR_FOR_BENCH)
 #define SETTING (KADR_IN_SETTINGS | KADR_IN_CONFIG)
 
 static const kadr_option option_table[] = {

@@ -10,6 +10,12 @@ static const struct request_preset preset_table[] = {
       {OPTION_steps, "12"},
       {OPTION_guidance, "6.5"},
       {OPTION_identity_scale, "0.5"}}},
+    {"large",
+     {{OPTION_width, "1024"},
+      {OPTION_height, "1024"},
+      {OPTION_steps, "12"},
+      {OPTION_guidance, "6.5"},
+      {OPTION_identity_scale, "0.5"}}},
     {"quality",
      {{OPTION_width, "1024"},
       {OPTION_height, "1024"},
@@ -43,4 +49,11 @@ const struct request_preset *request_preset(const char *name) {
     for (size_t i = 0; i < sizeof preset_table / sizeof *preset_table; i++)
         if (!strcmp(preset_table[i].name, name)) return &preset_table[i];
     return NULL;
+}
+
+/* By the machine's memory, as people know it: a machine of 8 GB has a little less. */
+const char *request_preset_for(uint64_t memory) {
+    const double gib = (double)memory / (1 << 30);
+    if (gib >= 20) return "quality";
+    return gib >= 12 ? "large" : "balanced";
 }

@@ -4,8 +4,8 @@
  *     kadr_request *rq = kadr_request_new();
  *     kadr_request_set(rq, "width", "512", err);              // as a flag does
  *     request_read_configuration(rq, KADR_FOR_GENERATE, err); // environment, ./kadr.ini, the
- * user's request_resolve(rq, model_defaults, err);               // presets, model, fallbacks,
- * checks use(rq->width, rq->guidance, rq->prompt);
+ * user's request_resolve(rq, model_defaults, preset, err);               // presets, model,
+ * fallbacks, checks use(rq->width, rq->guidance, rq->prompt);
  *
  * After request_resolve every field is set that has a preset, a default of the model or a fallback;
  * the rest (prompt, negative, init, ...) is NULL, 0 or empty when unset: request_has tells.
@@ -150,8 +150,10 @@ kadr_status request_model_defaults(const char *model_path, json_t **out, kadr_er
 
 /* Fills what is unset (see enum request_source for the order), works out --aspect, the sizes that
  * SDXL is told and a random seed, and checks what must fit together. `model_defaults` may be NULL.
- * A second call changes nothing but what depends on values set since. */
-kadr_status request_resolve(kadr_request *rq, const json_t *model_defaults, kadr_error *err);
+ * `preset`: the one for a machine as this, for what neither a preset that is named nor the model
+ * says. A second call changes nothing but what depends on values set since. */
+kadr_status request_resolve(kadr_request *rq, const json_t *model_defaults, const char *preset,
+                            kadr_error *err);
 
 /* Presets, for `kadr config show`. */
 struct request_preset {
@@ -162,7 +164,9 @@ struct request_preset {
     } value[12]; /* ends with value NULL */
 };
 const struct request_preset *request_presets(size_t *count);
-const struct request_preset *request_preset(const char *name); /* NULL: unknown */
+const struct request_preset *request_preset(const char *name);
+/* The preset that suits a machine with so many bytes of memory. */
+const char *request_preset_for(uint64_t memory); /* NULL: unknown */
 
 /* "flag --width", "/home/x/.config/kadr/kadr.ini:3", "environment KADR_WIDTH", ... */
 char *request_origin_text(const kadr_request *rq, enum option_id id, struct arena *a);

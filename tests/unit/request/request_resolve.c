@@ -27,7 +27,7 @@ static json_t *json(const char *text) {
 static void nobody_says_anything(void **state) {
     (void)state;
     kadr_request *rq = REQUEST("prompt", "a fox");
-    assert_int_equal(request_resolve(rq, NULL, NULL), KADR_OK);
+    assert_int_equal(request_resolve(rq, NULL, "balanced", NULL), KADR_OK);
     assert_int_equal(rq->width, 768);
     assert_int_equal(rq->height, 768);
     assert_int_equal(rq->steps, 12);
@@ -42,7 +42,7 @@ static void nobody_says_anything(void **state) {
     assert_int_equal(rq->origin[OPTION_sampler].source, SOURCE_FALLBACK);
     assert_null(rq->negative);
     int64_t seed = rq->seed;
-    assert_int_equal(request_resolve(rq, NULL, NULL), KADR_OK);
+    assert_int_equal(request_resolve(rq, NULL, "balanced", NULL), KADR_OK);
     assert_int_equal(rq->seed, seed);
     kadr_request_free(rq);
 }
@@ -53,7 +53,7 @@ static void model_and_preset(void **state) {
         json("{\"width\":192,\"height\":128,\"steps\":30,\"name\":\"mini\",\"output\":3,"
              "\"vae\":\"/etc/passwd\",\"guidance\":5}");
     kadr_request *rq = REQUEST("steps", "2");
-    assert_int_equal(request_resolve(rq, model, NULL), KADR_OK);
+    assert_int_equal(request_resolve(rq, model, "balanced", NULL), KADR_OK);
     assert_int_equal(rq->width, 192);
     assert_int_equal(rq->steps, 2);
     assert_true(rq->guidance == 5);
@@ -61,14 +61,14 @@ static void model_and_preset(void **state) {
     kadr_request_free(rq);
 
     rq = REQUEST("preset", "quality");
-    assert_int_equal(request_resolve(rq, model, NULL), KADR_OK);
+    assert_int_equal(request_resolve(rq, model, "balanced", NULL), KADR_OK);
     assert_int_equal(rq->width, 1024);
     assert_int_equal(rq->steps, 20);
     assert_int_equal(rq->origin[OPTION_width].source, SOURCE_PRESET);
     kadr_request_free(rq);
 
     rq = REQUEST("preset", "ultra-fast");
-    assert_int_equal(request_resolve(rq, NULL, NULL), KADR_OK);
+    assert_int_equal(request_resolve(rq, NULL, "balanced", NULL), KADR_OK);
     assert_int_equal(rq->width, 512);
     assert_int_equal(rq->original_width, 1024);
     assert_int_equal(rq->target_width, 512);
@@ -78,7 +78,7 @@ static void model_and_preset(void **state) {
     model = json("{\"width\":\"wide\"}");
     kadr_error err = {0};
     rq = REQUEST("steps", "2");
-    assert_int_equal(request_resolve(rq, model, &err), KADR_EMODEL);
+    assert_int_equal(request_resolve(rq, model, "balanced", &err), KADR_EMODEL);
     assert_int_equal(err.status, KADR_EMODEL);
     assert_non_null(strstr(err.message, "width"));
     kadr_request_free(rq);
@@ -94,27 +94,27 @@ static void shapes(void **state) {
                     {"1:1", 768, 768},   {"2.39:1", 1184, 496}, {"9:16", 576, 1024}};
     for (size_t i = 0; i < sizeof from_768 / sizeof *from_768; i++) {
         kadr_request *rq = REQUEST("aspect", from_768[i].aspect);
-        assert_int_equal(request_resolve(rq, NULL, NULL), KADR_OK);
+        assert_int_equal(request_resolve(rq, NULL, "balanced", NULL), KADR_OK);
         assert_int_equal(rq->width, from_768[i].width);
         assert_int_equal(rq->height, from_768[i].height);
         assert_int_equal(rq->original_width, rq->width);
-        assert_int_equal(request_resolve(rq, NULL, NULL), KADR_OK);
+        assert_int_equal(request_resolve(rq, NULL, "balanced", NULL), KADR_OK);
         assert_int_equal(rq->width, from_768[i].width);
         kadr_request_free(rq);
     }
     kadr_request *rq = REQUEST("aspect", "3:2", "width", "192");
-    assert_int_equal(request_resolve(rq, NULL, NULL), KADR_OK);
+    assert_int_equal(request_resolve(rq, NULL, "balanced", NULL), KADR_OK);
     assert_int_equal(rq->height, 128);
     kadr_request_free(rq);
 
     rq = REQUEST("aspect", "3:2", "height", "128");
-    assert_int_equal(request_resolve(rq, NULL, NULL), KADR_OK);
+    assert_int_equal(request_resolve(rq, NULL, "balanced", NULL), KADR_OK);
     assert_int_equal(rq->width, 192);
     kadr_request_free(rq);
 
     kadr_error err = {0};
     rq = REQUEST("aspect", "3:2", "height", "128", "width", "128");
-    assert_int_equal(request_resolve(rq, NULL, &err), KADR_EUSAGE);
+    assert_int_equal(request_resolve(rq, NULL, "balanced", &err), KADR_EUSAGE);
     assert_non_null(strstr(err.message, "at most two"));
     kadr_request_free(rq);
 }
@@ -129,7 +129,7 @@ static void boards_shape(void **state) {
         assert_int_equal(request_set_from(rq, OPTION_aspect, "16:9", &board, NULL), KADR_OK);
         if (k == 2) kadr_request_set(rq, "preset", "quality", NULL);
         if (k == 3) kadr_request_set(rq, "width", "320", NULL);
-        assert_int_equal(request_resolve(rq, k == 1 ? model : NULL, NULL), KADR_OK);
+        assert_int_equal(request_resolve(rq, k == 1 ? model : NULL, "balanced", NULL), KADR_OK);
         const int64_t expected[4][2] = {{1024, 576}, {192, 128}, {1368, 768}, {320, 184}};
         assert_int_equal(rq->width, expected[k][0]);
         assert_int_equal(rq->height, expected[k][1]);
@@ -151,12 +151,12 @@ static void what_does_not_fit_together(void **state) {
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         kadr_request *rq = request(wrong[i].pairs);
         kadr_error err = {0};
-        assert_int_equal(request_resolve(rq, NULL, &err), KADR_EUSAGE);
+        assert_int_equal(request_resolve(rq, NULL, "balanced", &err), KADR_EUSAGE);
         if (!strstr(err.message, wrong[i].says)) fail_msg("%s", err.message);
         kadr_request_free(rq);
     }
     kadr_request *rq = REQUEST("mask", "m.png", "init", "i.png", "strength", "0.5");
-    assert_int_equal(request_resolve(rq, NULL, NULL), KADR_OK);
+    assert_int_equal(request_resolve(rq, NULL, "balanced", NULL), KADR_OK);
     kadr_request_free(rq);
 }
 
@@ -167,7 +167,7 @@ static void settings_come_back(void **state) {
                                "0.1", "lora", "a:0.3", "lora", "b", "negative", "", "memory", "4G",
                                "threads", "3", "output", "x.png", "model", "mini");
     assert_int_equal(request_set_model_path(rq, "/home/x/mini", NULL), KADR_OK);
-    assert_int_equal(request_resolve(rq, NULL, NULL), KADR_OK);
+    assert_int_equal(request_resolve(rq, NULL, "balanced", NULL), KADR_OK);
     json_t *settings = request_to_json(rq);
     char *text = json_dumps(settings, REQUEST_JSON_FLAGS);
     /* Where and with what it was drawn is no setting. */
@@ -184,7 +184,7 @@ static void settings_come_back(void **state) {
     assert_string_equal(again->prompt, rq->prompt);
     assert_int_equal(again->lora.count, 2);
     assert_int_equal(again->origin[OPTION_prompt].source, SOURCE_PICTURE);
-    assert_int_equal(request_resolve(again, NULL, NULL), KADR_OK);
+    assert_int_equal(request_resolve(again, NULL, "balanced", NULL), KADR_OK);
     json_t *twice = request_to_json(again);
     char *text_again = json_dumps(twice, REQUEST_JSON_FLAGS);
     assert_string_equal(text, text_again);

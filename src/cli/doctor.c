@@ -1,0 +1,91 @@
+/* doctor.c: kadr doctor: what this machine can do, as a table. */
+#include "cli/cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static double number(const json_t *object, const char *key) {
+    return json_number_value(json_object_get(object, key));
+}
+
+static const char *text_of(const json_t *object, const char *key) {
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "";
+}
+
+/* What `put` writes, right-aligned in a column. */
+static void put_column(struct buf *to, void (*put)(struct buf *, double), double value, int width) {
+    struct buf text;
+    buf_init(&text, to->mem);
+    put(&text, value);
+    buf_printf(to, "%*s", width, buf_ok(&text) ? text.data : "?");
+    buf_free(&text);
+}
+
+static void describe_machine(struct buf *to, const json_t *m) {
+    buf_printf(to, "%s, %.0f thread%s (%s)\n", text_of(m, "processor"), number(m, "threads"),
+               number(m, "threads") > 1 ? "s" : "", text_of(m, "instructions"));
+    buf_puts(to, "  memory       ");
+    cli_print_size(to, number(m, "memory_total"));
+    buf_puts(to, ", free ");
+    cli_print_size(to, number(m, "memory_free"));
+    buf_printf(to, "\n  arithmetic   %.0f GFLOP/s in f32, %.0f in bf16\n",
+               number(m, "f32_gflop_per_second"), number(m, "bf16_gflop_per_second"));
+    if (number(m, "disk_bytes_per_second") > 0)
+        buf_printf(to, "  disk         %.2f GB/s\n", number(m, "disk_bytes_per_second") * 1e-9);
+}
+
+static void describe_rows(struct buf *to, const json_t *rows, const char *first) {
+    buf_printf(to, "  %-14s%-12s%-11s%6s  %-5s%10s%10s%16s\n", first, "preset", "size", "steps", "",
+               "allowed", "peak", "a picture");
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        const json_t *r = json_array_get(rows, i);
+        char size[32];
+        snprintf(size, sizeof size, "%.0fx%.0f", number(r, "width"), number(r, "height"));
+        buf_printf(to, "  %-14s%-12s%-11s%6.0f  %-5s", text_of(r, "machine"), text_of(r, "preset"),
+                   size, number(r, "steps"), text_of(r, "precision"));
+        put_column(to, cli_print_size, number(r, "budget_bytes"), 10);
+        put_column(to, cli_print_size, number(r, "peak_bytes"), 10);
+        if (json_is_true(json_object_get(r, "fits")))
+            put_column(to, cli_print_seconds, number(r, "seconds"), 16);
+        else buf_printf(to, "%16s", "does not fit");
+        buf_putc(to, '\n');
+    }
+}
+
+static void describe(struct buf *to, const json_t *all) {
+    describe_machine(to, json_object_get(all, "machine"));
+    buf_printf(to, "\n%s on machines of several sizes, times by this machine's processor:\n",
+               text_of(all, "model"));
+    describe_rows(to, json_object_get(all, "classes"), "machine");
+    buf_printf(to, "\nEach preset here (%s):\n", text_of(all, "budget_from"));
+    describe_rows(to, json_object_get(all, "presets"), "");
+    buf_printf(
+        to,
+        "\nRecommended: %s, by the memory of the machine. It is what is taken when no preset "
+        "is named.\n",
+        text_of(all, "recommended"));
+}
+
+kadr_status command_doctor(struct cli *cli, kadr_error *err) {
+    struct work w = {0};
+    char *text = NULL;
+    json_t *json = NULL;
+    kadr_status status = KADR_OK;
+    if (kadr_request_get(cli->rq, "model")) status = cli_prepare(cli, err);
+    if (status == KADR_OK) status = work_open(&w, cli, err);
+    if (status == KADR_OK) status = kadr_doctor(w.ctx, cli->rq, &text, err);
+    if (status == KADR_OK)
+        status = json_parse(text, strlen(text), "report", KADR_EOTHER, &json, err);
+    if (status == KADR_OK && cli->rq->json) status = cli_print_json(cli, json, err);
+    else if (status == KADR_OK) {
+        struct buf to;
+        buf_init(&to, cli->mem);
+        describe(&to, json);
+        status = cli_print_buf(&to, err);
+    }
+    json_decref(json);
+    kadr_free(text);
+    work_close(&w);
+    return status;
+}
