@@ -60,6 +60,28 @@ static void describe_time(struct buf *to, const json_t *rq) {
                json_is_true(json_object_get(t, "measured")) ? "" : " (a guess, nothing measured)");
 }
 
+/* What was, beside what is. */
+static void describe_before(struct buf *to, const json_t *rq) {
+    const json_t *before = json_object_get(rq, "before");
+    if (!before) return;
+    buf_printf(to, "  %-36s%13s%13s\n", "", "all at once", "planned");
+    buf_printf(to, "  %-36s", "weights in memory");
+    put_size(to, number(before, "weight_bytes"));
+    double now = 0;
+    const json_t *stages = json_object_get(rq, "stages");
+    for (size_t i = 0; i < json_array_size(stages); i++) {
+        const json_t *s = json_array_get(stages, i);
+        double own = number(s, "resident_bytes") + number(s, "ring_bytes");
+        now = own > now ? own : now;
+    }
+    put_size(to, now);
+    buf_printf(to, "\n  %-36s", "peak");
+    put_size(to, number(before, "peak_bytes"));
+    put_size(to, number(rq, "peak_bytes"));
+    buf_printf(to, "\n  %-36s%13.0f%13.0f\n", "seconds", number(before, "seconds"),
+               number(json_object_get(rq, "time"), "seconds"));
+}
+
 static void describe_alternatives(struct buf *to, const json_t *list) {
     if (json_array_size(list)) buf_puts(to, "  what would fit:\n");
     for (size_t i = 0; i < json_array_size(list); i++) {
@@ -80,6 +102,7 @@ static void describe_request(struct buf *to, const json_t *rq) {
     put_line(to, "the program itself", number(rq, "program_bytes"));
     put_line(to, "peak", number(rq, "peak_bytes"));
     describe_time(to, rq);
+    describe_before(to, rq);
     describe_alternatives(to, json_object_get(rq, "alternatives"));
 }
 

@@ -76,7 +76,8 @@ static kadr_status plan_shape(const struct jobs *j, struct job *job, size_t pict
                               const struct stages_shape *shape, kadr_error *err) {
     kadr_context *ctx = j->ctx;
     size_t other = beside(j, job, shape->pictures);
-    struct plan_options options = {.keep = pictures > (size_t)shape->pictures};
+    struct plan_options options = {.keep = pictures > (size_t)shape->pictures,
+                                   .record = job->rq->svg != NULL};
     /* At least one byte: nothing fits, and the smallest plan is what is told. */
     if (j->budget) options.budget = j->budget > other ? (size_t)(j->budget - other) : 1;
     struct stages *s = mem_alloc(ctx->mem, sizeof *s);

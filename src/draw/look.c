@@ -4,6 +4,7 @@
 #include "base/sys.h"
 #include "draw/choose.h"
 #include "draw/paint.h"
+#include "draw/plan_svg.h"
 
 #include <string.h>
 
@@ -236,6 +237,39 @@ static json_t *alternatives_json(const struct jobs *j, const struct job *job) {
     return list;
 }
 
+/* The same with everything in memory from the first moment to the last, weights in two bytes, and
+ * no measure taken: what other programs ask for. NULL: it could not be planned. */
+static json_t *before_json(const struct jobs *j, const struct job *job) {
+    const struct stages *now = job->stages;
+    struct stages_shape shape = now->shape;
+    struct plan_options options = {.keep = true};
+    struct stages s;
+    shape.serial = false;
+    shape.pictures = 1;
+    if (shape.dtype == DTYPE_F32) shape.dtype = DTYPE_BF16;
+    if (stages_open(&s, j->ctx->mem, job->model, &shape, &options, j->ctx->backend, j->ctx->state,
+                    NULL))
+        return NULL;
+    struct stages_time time;
+    context_predict(j->ctx, job->model, &s, &time);
+    size_t weights = 0, activations = 0, tables = 0;
+    for (int i = 0; i < s.program.segment_count; i++) {
+        const struct graph *g = s.program.segments[i].graph;
+        const struct segment_plan *sp = &s.plan.segments[i];
+        weights += sp->resident_bytes;
+        if (sp->temp_bytes > activations) activations = sp->temp_bytes;
+        for (weight_id w = 0; w < g->weight_count; w++)
+            if (g->weights[w].picked)
+                tables += (size_t)(g->weights[w].dim[0] * g->weights[w].dim[1]) * 2;
+    }
+    json_t *out = json_pack("{s:I,s:I,s:I,s:f}", "weight_bytes", (json_int_t)(weights + tables),
+                            "activation_bytes", (json_int_t)activations, "peak_bytes",
+                            (json_int_t)(s.plan.bytes + tables + job->planned - now->plan.bytes),
+                            "seconds", stages_seconds(&time, &shape, (size_t)job->rq->count));
+    stages_close(&s);
+    return out;
+}
+
 static json_t *job_json(const struct jobs *j, const struct job *job) {
     const struct stages *s = job->stages;
     struct plan_rates rates = context_speed(j->ctx, job->model, s->shape.dtype)->rates;
@@ -243,22 +277,38 @@ static json_t *job_json(const struct jobs *j, const struct job *job) {
     json_t *segments = json_array();
     for (int i = 0; i < s->program.segment_count; i++)
         json_array_append_new(segments, segment_json(s, i, &rates));
-    return json_pack("{s:i,s:i,s:i,s:i,s:b,s:s,s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:b,s:o,s:o,s:o}",
-                     "width", (int)job->rq->width, "height", (int)job->rq->height, "pictures",
-                     (int)job->rq->count, "together", s->shape.pictures, "branches_in_turn",
-                     s->shape.serial, "precision", dtype_name(s->shape.dtype), "weights_kept",
-                     s->plan.keep, "peak_bytes", (json_int_t)job->planned, "arena_bytes",
-                     (json_int_t)s->plan.bytes, "buffer_bytes", (json_int_t)s->plan.buffer_bytes,
-                     "host_bytes", (json_int_t)job->host, "program_bytes", (json_int_t)j->idle,
-                     "scratch_file_bytes", (json_int_t)s->plan.scratch, "fits", choose_fits(j, job),
-                     "time", time_json(j->ctx, job), "alternatives", alternatives_json(j, job),
-                     "stages", segments);
+    json_t *out = json_pack(
+        "{s:i,s:i,s:i,s:i,s:b,s:s,s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:b,s:o,s:o,s:o}", "width",
+        (int)job->rq->width, "height", (int)job->rq->height, "pictures", (int)job->rq->count,
+        "together", s->shape.pictures, "branches_in_turn", s->shape.serial, "precision",
+        dtype_name(s->shape.dtype), "weights_kept", s->plan.keep, "peak_bytes",
+        (json_int_t)job->planned, "arena_bytes", (json_int_t)s->plan.bytes, "buffer_bytes",
+        (json_int_t)s->plan.buffer_bytes, "host_bytes", (json_int_t)job->host, "program_bytes",
+        (json_int_t)j->idle, "scratch_file_bytes", (json_int_t)s->plan.scratch, "fits",
+        choose_fits(j, job), "time", time_json(j->ctx, job), "alternatives",
+        alternatives_json(j, job), "stages", segments);
+    json_t *before = out && job->rq->compare ? before_json(j, job) : NULL;
+    if (before) json_object_set_new(out, "before", before);
+    return out;
+}
+
+/* The picture of the first request's plan. */
+static kadr_status write_svg(const struct jobs *j, kadr_error *err) {
+    struct buf b;
+    buf_init(&b, j->ctx->mem);
+    plan_svg(&b, &j->job[0], j->budget);
+    kadr_status st = buf_ok(&b)
+                         ? file_write_atomic(j->ctx->mem, j->job[0].rq->svg, b.data, b.size, err)
+                         : err_nomem(err, "the picture of the plan", b.size);
+    buf_free(&b);
+    return st;
 }
 
 kadr_status kadr_plan(kadr_context *ctx, kadr_request *const *requests, size_t count, char **json,
                       kadr_error *err) {
     struct jobs j;
     kadr_status st = jobs_describe(&j, ctx, requests, count, err);
+    if (!st && j.job[0].rq->svg) st = write_svg(&j, err);
     if (!st) {
         json_t *list = json_array();
         bool fits = true;

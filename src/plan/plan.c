@@ -300,6 +300,31 @@ static void take_all(struct draft *d) {
     }
 }
 
+static void record_block(struct plan *plan, enum plan_block_kind kind, const char *name,
+                         const struct block *place) {
+    if (place->size && place->first <= place->last)
+        plan->blocks[plan->block_count++] = (struct plan_block){kind, name, *place};
+}
+
+/* What lies where and when, in the order of put_all. */
+static kadr_status record(struct draft *d, kadr_error *err) {
+    const struct program *p = d->program;
+    const struct block *b = d->layout.blocks;
+    struct plan *plan = d->plan;
+    plan->blocks = arena_array(&plan->arena, (size_t)d->layout.count + 1, sizeof *plan->blocks);
+    if (!plan->blocks) return err_nomem(err, "plan", (size_t)d->layout.count);
+    for (int i = 0; i < p->buffer_count; i++)
+        record_block(plan, BLOCK_BUFFER, p->buffers[i].name, b++);
+    for (int i = 0; i < p->segment_count; i++) {
+        const struct graph *g = p->segments[i].graph;
+        for (int t = 0; t < g->tensor_count * p->segments[i].lanes; t++)
+            record_block(plan, BLOCK_TENSOR, g->tensors[t % g->tensor_count].name, b++);
+        for (int k = 0; k < SEGMENT_BLOCKS; k++)
+            record_block(plan, (enum plan_block_kind)(BLOCK_WEIGHTS + k), g->name, b++);
+    }
+    return KADR_OK;
+}
+
 static kadr_status plan_way(struct plan *plan, struct mem *m, const struct program *p,
                             const struct plan_options *options, const struct way *way,
                             kadr_error *err) {
@@ -330,6 +355,8 @@ static kadr_status plan_way(struct plan *plan, struct mem *m, const struct progr
                         d.temps[i] + p->segments[i].graph->tensor_count * p->segments[i].lanes,
                         &plan->segments[i].temp_bytes, err);
     if (!st) take_all(&d);
+    memcpy(plan->first, d.layout.first, sizeof plan->first);
+    if (!st && options->record) st = record(&d, err);
     mem_free(d.layout.blocks);
     mem_free(d.layout.spilled);
     if (st) plan_free(plan);

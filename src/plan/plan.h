@@ -6,11 +6,29 @@
 #define KADR_PLAN_PLAN_H
 
 #include "plan/bands.h"
+#include "plan/place.h"
 #include "plan/walk.h"
 
 struct plan_options {
     size_t budget; /* bytes that the arena may have; 0: any */
     bool keep;     /* other pictures follow: keep all weights until the end, if that fits */
+    bool record;   /* keep what lies where and when in plan.blocks, for pictures of the plan */
+};
+
+/* Something that has a place in the arena for some time. */
+enum plan_block_kind {
+    BLOCK_BUFFER, /* carries values between segments */
+    BLOCK_TENSOR,
+    BLOCK_WEIGHTS, /* that stay, of one segment */
+    BLOCK_WORKSPACE,
+    BLOCK_STAGING,
+    BLOCK_RING,
+    BLOCK_WINDOWS,
+};
+struct plan_block {
+    enum plan_block_kind kind;
+    const char *name; /* of the buffer, tensor or segment's network */
+    struct block place;
 };
 
 struct segment_plan {
@@ -42,6 +60,9 @@ struct plan {
     size_t *buffer_step; /* from one copy to the next */
     size_t buffer_bytes;
     struct segment_plan segments[PROGRAM_SEGMENTS];
+    struct plan_block *blocks; /* NULL unless recorded */
+    int block_count;
+    int first[PROGRAM_SEGMENTS + 1]; /* tick of each segment; the last entry ends the program */
 };
 
 /* Every segment's needs must be filled. Of the plans that fit, the one that reads the fewest bytes;
