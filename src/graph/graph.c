@@ -336,7 +336,7 @@ tensor_id graph_embed(struct graph *g, tensor_id ids, tensor_id extra, const cha
                       int64_t rows, const char *positions, int64_t position_rows, int64_t width) {
     if (!valid(g, ids)) return NO_TENSOR;
     const struct tensor i = g->tensors[ids];
-    if (i.rank != 2 || i.dtype != DTYPE_I32 || i.dim[1] > position_rows)
+    if (i.rank != 2 || i.dtype != DTYPE_I32 || (positions && i.dim[1] > position_rows))
         return bad(g, table, "ids are not i32 [n, t] with t inside the positions");
     struct op *op = add_op(g, OP_EMBED, table);
     if (!op) return NO_TENSOR;
@@ -347,7 +347,7 @@ tensor_id graph_embed(struct graph *g, tensor_id ids, tensor_id extra, const cha
     op->w = add_weight(g, table, ".weight", w);
     w.picked = 0;
     w.dim[0] = position_rows;
-    op->b = add_weight(g, positions, ".weight", w);
+    if (positions) op->b = add_weight(g, positions, ".weight", w);
     return op->out = add_tensor(g, op->label, TENSOR_TEMP, DTYPE_F32, 3,
                                 (int64_t[]){i.dim[0], i.dim[1], width});
 }

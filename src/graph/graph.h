@@ -91,7 +91,8 @@ struct epilogue {
 
 enum op_kind {
     OP_EMBED,  /* in: ids i32 [n,t], extra f32 [m,c] or none; w: table (picked: one row an id),
-                  b: positions [T,c] -> f32 [n,t,c]. ids >= rows of the table name rows of extra */
+                  b: positions [T,c] or none -> f32 [n,t,c]. ids >= rows of the table name rows of
+                  extra */
     OP_LINEAR, /* in: x [.., k]; w: [m, k]; b -> [.., m] */
     OP_CONV,   /* in: x [n,h,w,k], x2 [n,h,w,k2] or none (read as their concatenation), stats of
                   GROUP_STATS or none: then in_act(x * factor + summand), rounded to the graph's
@@ -204,6 +205,7 @@ struct attention_inputs {
 };
 tensor_id graph_attention(struct graph *g, const char *label, struct attention_inputs in, int heads,
                           float scale, bool causal);
+/* `positions` NULL: nothing is added. */
 tensor_id graph_embed(struct graph *g, tensor_id ids, tensor_id extra, const char *table,
                       int64_t rows, const char *positions, int64_t position_rows, int64_t width);
 tensor_id graph_gather(struct graph *g, tensor_id x, tensor_id index);

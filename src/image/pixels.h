@@ -22,8 +22,18 @@ kadr_status pixels_prepare(const struct image *im, struct mem *m, int width, int
 kadr_status pixels_prepare_mask(const struct image *im, struct mem *m, int width, int height,
                                 float *to, kadr_error *err);
 
+/* A picture as CLIP's image encoders want it (transformers' CLIPImageProcessor with Pillow): the
+ * shorter side to `side` bicubically, the middle cut out, normalised; alpha is over white already.
+ * `to`: [side, side, 3]. */
+kadr_status pixels_prepare_clip(const struct image *im, struct mem *m, int side, float *to,
+                                kadr_error *err);
+
 /* A mask on the grid of the latents: the nearest value (torch's "nearest"). */
 void pixels_mask_to_latents(const float *mask, int width, int height, int latent_width,
                             int latent_height, float *to);
+
+/* A mask as weights of the `count` tokens of a picture of any size and about the same shape
+ * (diffusers' IPAdapterMaskProcessor.downsample): bicubic as torch has it. */
+void pixels_mask_to_tokens(const float *mask, int width, int height, int64_t count, float *to);
 
 #endif

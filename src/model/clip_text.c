@@ -3,7 +3,6 @@
 #include "model/clip_text.h"
 #include "model/describe.h"
 
-#include <math.h>
 #include <string.h>
 
 kadr_status clip_text_read_config(const json_t *json, const char *name, struct clip_text_config *c,
@@ -63,35 +62,6 @@ int32_t clip_text_eos(const struct clip_text_config *config, const int32_t *ids,
     return at;
 }
 
-/* The sum that layers add to stays f32: there are few tokens, and rounding it at every layer is
- * most of the error of narrow arithmetic. */
-static tensor_id layer(struct graph *g, const struct clip_text_config *c, const char *prefix,
-                       int64_t i, tensor_id x) {
-    char label[160];
-#define AT(part)                                                                                   \
-    describe_label(label, sizeof label, "%s.text_model.encoder.layers.%d." part, prefix, (int)i)
-    tensor_id n = graph_layer_norm(g, x, AT("layer_norm1"), (float)c->eps);
-    tensor_id q = graph_linear(g, n, AT("self_attn.q_proj"), c->width, true, EPI_NONE);
-    tensor_id k = graph_linear(g, n, AT("self_attn.k_proj"), c->width, true, EPI_NONE);
-    tensor_id v = graph_linear(g, n, AT("self_attn.v_proj"), c->width, true, EPI_NONE);
-    float scale = 1.0f / sqrtf((float)(c->width / c->heads));
-    tensor_id a = graph_attention(
-        g, AT("self_attn"),
-        (struct attention_inputs){q, k, v, NO_TENSOR, NO_TENSOR, NO_TENSOR, NO_TENSOR},
-        (int)c->heads, scale, true);
-    struct epilogue add = EPI_NONE;
-    add.residual = x;
-    add.f32_out = true;
-    x = graph_linear(g, a, AT("self_attn.out_proj"), c->width, true, add);
-    n = graph_layer_norm(g, x, AT("layer_norm2"), (float)c->eps);
-    struct epilogue act = EPI_NONE;
-    act.act = c->act;
-    tensor_id h = graph_linear(g, n, AT("mlp.fc1"), c->inner, true, act);
-    add.residual = x;
-    return graph_linear(g, h, AT("mlp.fc2"), c->width, true, add);
-#undef AT
-}
-
 void clip_text_graph(struct graph *g, const struct clip_text_config *c, const char *prefix,
                      const struct clip_text_shape *s) {
     char name[160], positions[160];
@@ -112,8 +82,11 @@ void clip_text_graph(struct graph *g, const struct clip_text_config *c, const ch
     if (skipped_at < 0) skipped_at = 0;
     int64_t run = c->projection ? c->layers : hidden_at;
     tensor_id hidden = x, skipped = x;
+    const struct clip_layer_shape layer = {c->width,      c->inner, c->heads,
+                                           (float)c->eps, c->act,   true};
     for (int64_t i = 0; i < run; i++) {
-        x = layer(g, c, prefix, i, x);
+        describe_label(name, sizeof name, "%s.text_model.encoder.layers.%d", prefix, (int)i);
+        x = describe_clip_layer(g, x, name, &layer);
         if (i + 1 == hidden_at) hidden = x;
         if (i + 1 == skipped_at) skipped = x;
     }

@@ -1,6 +1,7 @@
 /* describe.c: see describe.h. */
 #include "model/describe.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,6 +28,34 @@ int describe_act(const char *name, enum act *out) {
             return 0;
         }
     return 1;
+}
+
+/* The sum that layers add to stays f32: there are few tokens, and rounding it at every layer is
+ * most of the error of narrow arithmetic. */
+tensor_id describe_clip_layer(struct graph *g, tensor_id x, const char *label,
+                              const struct clip_layer_shape *s) {
+    char part[192];
+#define AT(name) describe_label(part, sizeof part, "%s." name, label)
+    tensor_id n = graph_layer_norm(g, x, AT("layer_norm1"), s->eps);
+    tensor_id q = graph_linear(g, n, AT("self_attn.q_proj"), s->width, true, EPI_NONE);
+    tensor_id k = graph_linear(g, n, AT("self_attn.k_proj"), s->width, true, EPI_NONE);
+    tensor_id v = graph_linear(g, n, AT("self_attn.v_proj"), s->width, true, EPI_NONE);
+    float scale = 1.0f / sqrtf((float)(s->width / s->heads));
+    tensor_id a = graph_attention(
+        g, AT("self_attn"),
+        (struct attention_inputs){q, k, v, NO_TENSOR, NO_TENSOR, NO_TENSOR, NO_TENSOR},
+        (int)s->heads, scale, s->causal);
+    struct epilogue add = EPI_NONE;
+    add.residual = x;
+    add.f32_out = true;
+    x = graph_linear(g, a, AT("self_attn.out_proj"), s->width, true, add);
+    n = graph_layer_norm(g, x, AT("layer_norm2"), s->eps);
+    struct epilogue act = EPI_NONE;
+    act.act = s->act;
+    tensor_id h = graph_linear(g, n, AT("mlp.fc1"), s->inner, true, act);
+    add.residual = x;
+    return graph_linear(g, h, AT("mlp.fc2"), s->width, true, add);
+#undef AT
 }
 
 tensor_id describe_resnet(struct graph *g, tensor_id x, tensor_id x2, const char *label,

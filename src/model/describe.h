@@ -11,6 +11,16 @@ const char *describe_label(char *label, size_t size, const char *format, ...)
 /* "silu", "gelu", "quick_gelu", ...: false-like 0 when known, else 1. */
 int describe_act(const char *name, enum act *out);
 
+/* A layer of CLIP's encoders (transformers' CLIPEncoderLayer), pre-norm. */
+struct clip_layer_shape {
+    int64_t width, inner, heads;
+    float eps;
+    enum act act;
+    bool causal;
+};
+tensor_id describe_clip_layer(struct graph *g, tensor_id x, const char *label,
+                              const struct clip_layer_shape *s);
+
 /* A resnet block of diffusers (ResnetBlock2D): norm, act, conv, time, norm, act, conv, shortcut. */
 struct resnet_shape {
     int64_t out;

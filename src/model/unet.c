@@ -1,35 +1,124 @@
-/* unet.c: see unet.h. One walk over the blocks serves both graphs: the conditioning graph takes the
- * keys and values of every cross-attention, the step graph everything else. The keys' names are
- * those of diffusers.
- */
+/* unet.c: see unet.h. Keys' names are those of diffusers. */
 #include "model/unet.h"
 #include "model/describe.h"
 
 #include <math.h>
 #include <string.h>
 
+/* ---- Transformers */
+
+static void fill(const struct unet_config *c, struct unet_transformer *t) {
+    static const char *const names[] = {[UNET_DOWN] = "down", [UNET_UP] = "up"};
+    int last = c->levels - 1;
+    t->level = t->part == UNET_DOWN ? t->block : t->part == UNET_UP ? last - t->block : last;
+    t->width = c->level[t->level].channels;
+    t->depth = t->part == UNET_DOWN ? c->level[t->level].depth
+               : t->part == UNET_UP ? c->level[t->level].up_depth[t->index]
+                                    : c->mid_depth;
+    if (t->part == UNET_MIDDLE)
+        describe_label(t->label, sizeof t->label, "unet.mid_block.attentions.0");
+    else
+        describe_label(t->label, sizeof t->label, "unet.%s_blocks.%d.attentions.%d", names[t->part],
+                       t->block, t->index);
+}
+
+int unet_transformers(const struct unet_config *c, enum unet_part part, int block) {
+    int level = part == UNET_DOWN ? block : c->levels - 1 - block;
+    bool has = part == UNET_DOWN ? c->level[level].down_cross : c->level[level].up_cross;
+    return has ? c->level[level].layers + (part == UNET_UP) : 0;
+}
+
+bool unet_next_transformer(const struct unet_config *c, struct unet_transformer *t) {
+    if (t->part == UNET_MIDDLE) return false;
+    if (t->depth) t->index++;
+    t->attention += t->depth;
+    while (t->part != UNET_MIDDLE) {
+        if (t->index < unet_transformers(c, t->part, t->block)) break;
+        t->index = 0;
+        if (++t->block < c->levels) continue;
+        t->block = 0;
+        t->part++;
+    }
+    fill(c, t);
+    return true;
+}
+
+const char *unet_attention_name(char *name, size_t size, const struct unet_transformer *t, int i) {
+    return describe_label(name, size, "%s.transformer_blocks.%d.attn2", t->label, i);
+}
+
+/* ---- What is computed once */
+
+/* Two linear layers with an activation between them. */
+static tensor_id embedding(struct graph *g, tensor_id x, const char *label,
+                           const struct unet_config *c, struct epilogue last) {
+    char part[64];
+    int64_t width = c->level[0].channels * 4;
+    struct epilogue act = EPI_NONE;
+    act.act = ACT_SILU;
+    x = graph_linear(g, x, describe_label(part, sizeof part, "%s.linear_1", label), width, true,
+                     act);
+    return graph_linear(g, x, describe_label(part, sizeof part, "%s.linear_2", label), width, true,
+                        last);
+}
+
+void unet_conditioning_graph(struct graph *g, const struct unet_config *c,
+                             const struct unet_shape *s) {
+    tensor_id ids = graph_input(g, "unet.time_ids", DTYPE_F32, 2, (int64_t[]){s->n, 6});
+    tensor_id text = graph_input(g, "unet.text_embeds", DTYPE_F32, 2, (int64_t[]){s->n, c->pooled});
+    tensor_id prompt =
+        graph_input(g, "unet.prompt_embeds", DTYPE_F32, 3, (int64_t[]){s->n, s->prompt, c->cross});
+    tensor_id t = graph_timestep(g, ids, c->time_ids_width, c->flip, (float)c->shift);
+    t = graph_concat(g, graph_convert(g, text, g->dtype, ORDER_SAME), t, true);
+    struct epilogue f32 = EPI_NONE;
+    f32.f32_out = true;
+    graph_output(g, embedding(g, t, "unet.add_embedding", c, f32), "unet.aug_emb");
+    prompt = graph_convert(g, prompt, g->dtype, ORDER_SAME);
+    struct unet_transformer at = {0};
+    while (unet_next_transformer(c, &at))
+        for (int i = 0; i < at.depth * 2; i++) {
+            char attention[128], name[160];
+            char which = i % 2 ? 'v' : 'k';
+            unet_attention_name(attention, sizeof attention, &at, i / 2);
+            describe_label(name, sizeof name, "%s.to_%c", attention, which);
+            tensor_id x = graph_linear(g, prompt, name, at.width, false, EPI_NONE);
+            graph_output(g, x, describe_label(name, sizeof name, "%s.%c", attention, which));
+        }
+}
+
+void unet_image_graph(struct graph *g, const struct unet_config *c, int64_t tokens,
+                      const char *norm) {
+    tensor_id x =
+        graph_input(g, "ip_adapter.projected", DTYPE_F32, 3, (int64_t[]){1, tokens, c->cross});
+    struct epilogue f32 = EPI_NONE;
+    f32.f32_out = true;
+    x = graph_layer_norm(g, x, norm, 1e-5f);
+    struct unet_transformer at = {0};
+    while (unet_next_transformer(c, &at))
+        for (int i = 0; i < at.depth * 2; i++) {
+            char attention[128], name[160];
+            char which = i % 2 ? 'v' : 'k';
+            int number = 2 * (at.attention + i / 2) + 1; /* self-attentions count, too */
+            describe_label(name, sizeof name, "ip_adapter.ip_adapter.%d.to_%c_ip", number, which);
+            tensor_id y = graph_linear(g, x, name, at.width, false, f32);
+            unet_attention_name(attention, sizeof attention, &at, i / 2);
+            graph_output(g, y, describe_label(name, sizeof name, "%s.ip_%c", attention, which));
+        }
+    graph_output(g, graph_convert(g, x, DTYPE_F32, ORDER_SAME), "ip_adapter.tokens");
+}
+
+/* ---- A step */
+
 struct walk {
     struct graph *g;
     const struct unet_config *c;
     const struct unet_shape *shape;
-    tensor_id time;    /* activated time embedding (step graph) */
-    tensor_id prompt;  /* prompt embeddings in the graph's dtype (conditioning graph) */
-    tensor_id lengths; /* tokens of each sample's prompt (step graph) */
+    tensor_id time;    /* activated time embedding */
+    tensor_id lengths; /* tokens of each sample's prompt */
+    tensor_id mask[UNET_CASTS][UNET_LEVELS];
+    tensor_id gain[UNET_CASTS]; /* of the transformer at hand */
+    int level;                  /* at which it works */
 };
-
-/* Names of the prompt's keys and values: the contract between the two graphs. */
-static const char *kv_name(char *name, size_t size, const char *label, char which) {
-    return describe_label(name, size, "%s.%c", label, which);
-}
-
-static void conditioning_attention(struct walk *w, const char *label, int64_t width) {
-    char name[192];
-    for (int i = 0; i < 2; i++) {
-        describe_label(name, sizeof name, "%s.%s", label, i ? "to_v" : "to_k");
-        tensor_id t = graph_linear(w->g, w->prompt, name, width, false, EPI_NONE);
-        graph_output(w->g, t, kv_name(name, sizeof name, label, i ? 'v' : 'k'));
-    }
-}
 
 static tensor_id self_attention(struct walk *w, tensor_id x, const char *block, int64_t width,
                                 int64_t heads) {
@@ -57,10 +146,24 @@ static tensor_id cross_attention(struct walk *w, tensor_id x, const char *block,
         .lengths = w->lengths, .add = NO_TENSOR, .gain = NO_TENSOR, .mask = NO_TENSOR};
     in.q = graph_linear(w->g, n, AT("attn2.to_q"), width, false, EPI_NONE);
     AT("attn2");
-    in.k = graph_input(w->g, kv_name(name, sizeof name, label, 'k'), w->g->dtype, 3, dim);
-    in.v = graph_input(w->g, kv_name(name, sizeof name, label, 'v'), w->g->dtype, 3, dim);
+    describe_label(name, sizeof name, "%s.k", label);
+    in.k = graph_input(w->g, name, w->g->dtype, 3, dim);
+    describe_label(name, sizeof name, "%s.v", label);
+    in.v = graph_input(w->g, name, w->g->dtype, 3, dim);
     float scale = 1.0f / sqrtf((float)(width / heads));
     tensor_id a = graph_attention(w->g, label, in, (int)heads, scale, false);
+    in.lengths = NO_TENSOR;
+    for (int i = 0; i < w->shape->casts; i++) {
+        const int64_t image[3] = {w->shape->n, w->shape->cast[i].tokens, width};
+        describe_label(name, sizeof name, "%s.cast%d.k", label, i);
+        in.k = graph_input(w->g, name, w->g->dtype, 3, image);
+        describe_label(name, sizeof name, "%s.cast%d.v", label, i);
+        in.v = graph_input(w->g, name, w->g->dtype, 3, image);
+        in.add = a;
+        in.gain = w->gain[i];
+        in.mask = w->mask[i][w->level];
+        a = graph_attention(w->g, label, in, (int)heads, scale, false);
+    }
     struct epilogue add = EPI_NONE;
     add.residual = x;
     return graph_linear(w->g, a, AT("attn2.to_out.0"), width, true, add);
@@ -82,15 +185,14 @@ static tensor_id transformer_block(struct walk *w, tensor_id x, const char *bloc
 }
 
 /* Transformer2DModel. Projections that are stored as 1x1 convolutions are the same product. */
-static tensor_id transformer(struct walk *w, tensor_id x, const char *label, int64_t width,
-                             int64_t heads, int depth) {
+static tensor_id transformer(struct walk *w, tensor_id x, const char *label, int64_t heads,
+                             int depth) {
     char part[192], block[160];
-    if (w->prompt != NO_TENSOR) {
-        for (int i = 0; i < depth; i++)
-            conditioning_attention(
-                w, describe_label(part, sizeof part, "%s.transformer_blocks.%d.attn2", label, i),
-                width);
-        return NO_TENSOR;
+    if (graph_failed(w->g)) return NO_TENSOR;
+    int64_t width = tensor_width(&w->g->tensors[x]);
+    for (int i = 0; i < w->shape->casts; i++) {
+        describe_label(part, sizeof part, "%s.cast%d.gain", label, i);
+        w->gain[i] = graph_input(w->g, part, DTYPE_F32, 1, (int64_t[]){w->shape->n});
     }
     describe_label(part, sizeof part, "%s.norm", label);
     tensor_id h = graph_group_norm(w->g, x, NO_TENSOR, part, (int)w->c->groups, 1e-6f, ACT_NONE);
@@ -108,7 +210,6 @@ static tensor_id transformer(struct walk *w, tensor_id x, const char *label, int
 
 static tensor_id resnet(struct walk *w, tensor_id x, tensor_id skip, const char *label, int64_t out,
                         double scale) {
-    if (w->prompt != NO_TENSOR) return NO_TENSOR;
     const struct resnet_shape s = {.out = out,
                                    .groups = (int)w->c->groups,
                                    .eps = (float)w->c->eps,
@@ -127,22 +228,21 @@ static tensor_id down(struct walk *w, tensor_id x, struct skips *skips) {
     char label[160];
     for (int i = 0; i < w->c->levels; i++) {
         int64_t width = w->c->level[i].channels;
+        w->level = i;
         for (int j = 0; j < w->c->level[i].layers; j++) {
             describe_label(label, sizeof label, "unet.down_blocks.%d.resnets.%d", i, j);
             x = resnet(w, x, NO_TENSOR, label, width, 1.0);
             describe_label(label, sizeof label, "unet.down_blocks.%d.attentions.%d", i, j);
             if (w->c->level[i].down_cross)
-                x = transformer(w, x, label, width, w->c->level[i].heads, w->c->level[i].depth);
+                x = transformer(w, x, label, w->c->level[i].heads, w->c->level[i].depth);
             skips->at[skips->count++] = x;
         }
         if (i == w->c->levels - 1) break;
         describe_label(label, sizeof label, "unet.down_blocks.%d.downsamplers.0.conv", i);
-        if (w->prompt == NO_TENSOR)
-            x = graph_conv(
-                w->g, x, NO_TENSOR, label,
-                (struct conv_shape){
-                    .out = width, .kernel = 3, .stride = 2, .pad_before = 1, .pad_after = 1},
-                true, EPI_NONE);
+        x = graph_conv(w->g, x, NO_TENSOR, label,
+                       (struct conv_shape){
+                           .out = width, .kernel = 3, .stride = 2, .pad_before = 1, .pad_after = 1},
+                       true, EPI_NONE);
         skips->at[skips->count++] = x;
     }
     return x;
@@ -152,8 +252,7 @@ static tensor_id middle(struct walk *w, tensor_id x) {
     int last = w->c->levels - 1;
     int64_t width = w->c->level[last].channels;
     x = resnet(w, x, NO_TENSOR, "unet.mid_block.resnets.0", width, w->c->mid_scale);
-    x = transformer(w, x, "unet.mid_block.attentions.0", width, w->c->level[last].heads,
-                    w->c->mid_depth);
+    x = transformer(w, x, "unet.mid_block.attentions.0", w->c->level[last].heads, w->c->mid_depth);
     return resnet(w, x, NO_TENSOR, "unet.mid_block.resnets.1", width, w->c->mid_scale);
 }
 
@@ -161,7 +260,7 @@ static tensor_id middle(struct walk *w, tensor_id x) {
  * or column. */
 static tensor_id upsample(struct walk *w, tensor_id x, tensor_id next, const char *label,
                           int64_t width) {
-    if (w->prompt != NO_TENSOR || graph_failed(w->g)) return NO_TENSOR;
+    if (graph_failed(w->g)) return NO_TENSOR;
     const struct tensor *small = &w->g->tensors[x], *big = &w->g->tensors[next];
     struct conv_shape s = {
         .out = width, .kernel = 3, .stride = 1, .pad_before = 1, .pad_after = 1, .upsample = 2};
@@ -175,12 +274,13 @@ static tensor_id up(struct walk *w, tensor_id x, struct skips *skips) {
     for (int i = 0; i < w->c->levels; i++) {
         int level = w->c->levels - 1 - i;
         int64_t width = w->c->level[level].channels;
+        w->level = level;
         for (int j = 0; j <= w->c->level[level].layers; j++) {
             describe_label(label, sizeof label, "unet.up_blocks.%d.resnets.%d", i, j);
             x = resnet(w, x, skips->at[--skips->count], label, width, 1.0);
             describe_label(label, sizeof label, "unet.up_blocks.%d.attentions.%d", i, j);
             if (w->c->level[level].up_cross)
-                x = transformer(w, x, label, width, w->c->level[level].heads,
+                x = transformer(w, x, label, w->c->level[level].heads,
                                 w->c->level[level].up_depth[j]);
         }
         if (i == w->c->levels - 1) break;
@@ -196,7 +296,6 @@ static void walk_blocks(struct walk *w, tensor_id x) {
     x = down(w, x, &skips);
     x = middle(w, x);
     x = up(w, x, &skips);
-    if (w->prompt != NO_TENSOR) return;
     tensor_id stats = graph_group_stats(w->g, x, NO_TENSOR, "unet.conv_norm_out", (int)w->c->groups,
                                         (float)w->c->eps);
     const struct conv_shape three = {
@@ -208,37 +307,24 @@ static void walk_blocks(struct walk *w, tensor_id x) {
     graph_output(w->g, x, "unet.output");
 }
 
-/* Two linear layers with an activation between them. */
-static tensor_id embedding(struct graph *g, tensor_id x, const char *label,
-                           const struct unet_config *c, struct epilogue last) {
-    char part[64];
-    int64_t width = c->level[0].channels * 4;
-    struct epilogue act = EPI_NONE;
-    act.act = ACT_SILU;
-    x = graph_linear(g, x, describe_label(part, sizeof part, "%s.linear_1", label), width, true,
-                     act);
-    return graph_linear(g, x, describe_label(part, sizeof part, "%s.linear_2", label), width, true,
-                        last);
-}
-
-void unet_conditioning_graph(struct graph *g, const struct unet_config *c,
-                             const struct unet_shape *s) {
-    struct walk w = {.g = g, .c = c, .shape = s, .time = NO_TENSOR, .lengths = NO_TENSOR};
-    tensor_id ids = graph_input(g, "unet.time_ids", DTYPE_F32, 2, (int64_t[]){s->n, 6});
-    tensor_id text = graph_input(g, "unet.text_embeds", DTYPE_F32, 2, (int64_t[]){s->n, c->pooled});
-    tensor_id prompt =
-        graph_input(g, "unet.prompt_embeds", DTYPE_F32, 3, (int64_t[]){s->n, s->prompt, c->cross});
-    tensor_id t = graph_timestep(g, ids, c->time_ids_width, c->flip, (float)c->shift);
-    t = graph_concat(g, graph_convert(g, text, g->dtype, ORDER_SAME), t, true);
-    struct epilogue f32 = EPI_NONE;
-    f32.f32_out = true;
-    graph_output(g, embedding(g, t, "unet.add_embedding", c, f32), "unet.aug_emb");
-    w.prompt = graph_convert(g, prompt, g->dtype, ORDER_SAME);
-    walk_blocks(&w, NO_TENSOR);
+/* A mask a level that has cross-attentions, for each cast with a region. */
+static void describe_masks(struct walk *w) {
+    char name[64];
+    for (int i = 0; i < w->shape->casts; i++)
+        for (int level = 0; level < w->c->levels; level++) {
+            bool used = w->c->level[level].down_cross || w->c->level[level].up_cross ||
+                        level == w->c->levels - 1;
+            w->mask[i][level] = NO_TENSOR;
+            if (!w->shape->cast[i].masked || !used) continue;
+            describe_label(name, sizeof name, "unet.cast%d.mask%d", i, level);
+            w->mask[i][level] = graph_input(w->g, name, DTYPE_F32, 3,
+                                            (int64_t[]){w->shape->n, unet_side(w->shape->h, level),
+                                                        unet_side(w->shape->w, level)});
+        }
 }
 
 void unet_graph(struct graph *g, const struct unet_config *c, const struct unet_shape *s) {
-    struct walk w = {.g = g, .c = c, .shape = s, .prompt = NO_TENSOR};
+    struct walk w = {.g = g, .c = c, .shape = s};
     int64_t time_width = c->level[0].channels * 4;
     tensor_id x =
         graph_input(g, "unet.latents", DTYPE_F32, 4, (int64_t[]){s->n, c->in_channels, s->h, s->w});
@@ -251,6 +337,7 @@ void unet_graph(struct graph *g, const struct unet_config *c, const struct unet_
     t = graph_timestep(g, t, c->level[0].channels, c->flip, (float)c->shift);
     t = embedding(g, t, "unet.time_embedding", c, add);
     w.time = graph_act(g, t, ACT_SILU);
+    describe_masks(&w);
     x = graph_convert(g, x, g->dtype, ORDER_NCHW_TO_NHWC);
     x = graph_conv(
         g, x, NO_TENSOR, "unet.conv_in",

@@ -1,12 +1,20 @@
-/* unet.h: SDXL's UNet (diffusers' UNet2DConditionModel of SDXL's blocks) as two graphs. What
- * depends on the prompt alone is computed once a picture and not once a step:
+/* unet.h: SDXL's UNet (diffusers' UNet2DConditionModel of SDXL's blocks) as graphs. What depends on
+ * the prompt or on reference pictures alone is computed once and not once a step:
  *
  * conditioning  unet.prompt_embeds f32 [n, s, cross], unet.text_embeds f32 [n, pooled],
- * unet.time_ids f32 [n, 6]
- *               -> unet.aug_emb f32 [n, time], and for each cross-attention ...attn2.k and
- * ...attn2.v [n, s, c] step          unet.latents f32 [n, in, h, w] (scaled), unet.timestep f32 [n,
- * 1], unet.prompt_lengths i32 [n], unet.aug_emb, the keys and values -> unet.output f32 [n, out, h,
- * w]
+ *               unet.time_ids f32 [n, 6]
+ *               -> unet.aug_emb f32 [n, time], and for each cross-attention ATTENTION.k and
+ *               ATTENTION.v [n, s, c]
+ * image         ip_adapter.projected f32 [1, t, cross] -> ip_adapter.tokens f32 [1, t, cross], and
+ *               for each cross-attention ATTENTION.ip_k and ATTENTION.ip_v f32 [1, t, c]
+ * step          unet.latents f32 [n, in, h, w] (scaled), unet.timestep f32 [n, 1],
+ *               unet.prompt_lengths i32 [n], unet.aug_emb, the prompt's keys and values; for cast i
+ *               ATTENTION.cast<i>.k and .v [n, t, c], TRANSFORMER.cast<i>.gain f32 [n] and, where
+ *               it has a region, unet.cast<i>.mask<level> f32 [n, h, w]
+ *               -> unet.output f32 [n, out, h, w]
+ *
+ * ATTENTION is "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2", TRANSFORMER the same
+ * up to "attentions.0".
  */
 #ifndef KADR_MODEL_UNET_H
 #define KADR_MODEL_UNET_H
@@ -40,13 +48,54 @@ struct unet_config {
 
 kadr_status unet_read_config(const json_t *json, struct unet_config *out, kadr_error *err);
 
+/* A transformer of the UNet (diffusers' Transformer2DModel). */
+enum unet_part { UNET_DOWN, UNET_UP, UNET_MIDDLE };
+struct unet_transformer {
+    char label[64]; /* TRANSFORMER */
+    enum unet_part part;
+    int block, index;     /* in the part, in the block */
+    int level;            /* whose size it works at */
+    int depth, attention; /* how many cross-attentions; how many of the UNet come before them */
+    int64_t width;
+};
+/* The next one, in the order in which IP-Adapter counts: down, up, middle. `*t` is all zeros before
+ * the first; false behind the last. */
+bool unet_next_transformer(const struct unet_config *c, struct unet_transformer *t);
+/* The name of cross-attention `i` of a transformer, into `name`, which it returns. */
+const char *unet_attention_name(char *name, size_t size, const struct unet_transformer *t, int i);
+
+/* How many a block has; UNET_DOWN or UNET_UP. */
+int unet_transformers(const struct unet_config *c, enum unet_part part, int block);
+
+/* How strongly image prompts count in a transformer by diffusers' "scale dictionary" (or a number).
+ * KADR_EUSAGE says what is wrong; unet_scale_check says it for all of them at once. */
+kadr_status unet_scale(const struct unet_config *c, const json_t *scale,
+                       const struct unet_transformer *t, double *out, kadr_error *err);
+kadr_status unet_scale_check(const struct unet_config *c, const json_t *scale, kadr_error *err);
+
+/* Rows and columns at a level. */
+static inline int64_t unet_side(int64_t latents, int level) {
+    for (; level > 0; level--) latents = (latents + 1) / 2;
+    return latents;
+}
+
+#define UNET_CASTS 8
 struct unet_shape {
     int64_t n, h, w; /* samples (branches times pictures), size of the latents */
     int64_t prompt;  /* tokens of the longest prompt */
+    int casts;       /* reference characters whose keys and values are attended to as well */
+    struct {
+        int64_t tokens;
+        bool masked;
+    } cast[UNET_CASTS];
 };
 
 void unet_conditioning_graph(struct graph *g, const struct unet_config *config,
                              const struct unet_shape *shape);
+/* `norm`: label of the layer norm that the tokens go through first. The weights of attention i are
+ * ip_adapter.ip_adapter.<2i + 1>.to_k_ip and .to_v_ip, as in the adapters' files. */
+void unet_image_graph(struct graph *g, const struct unet_config *config, int64_t tokens,
+                      const char *norm);
 void unet_graph(struct graph *g, const struct unet_config *config, const struct unet_shape *shape);
 
 #endif

@@ -120,15 +120,16 @@ static void share_places(const struct graph *g, int *last, tensor_id *place) {
     for (int i = 0; i < g->op_count; i++) {
         const struct op *op = &g->ops[i];
         tensor_id out = op->out, r = op->epi.residual;
-        if (op->kind == OP_ADD) r = op->in[0];
+        int added = op->kind == OP_ADD ? 0 : op->kind == OP_ATTENTION ? 4 : -1;
+        if (added >= 0) r = op->in[added];
         if (r == NO_TENSOR || g->tensors[r].role != TENSOR_TEMP ||
             g->tensors[out].role != TENSOR_TEMP || last[r] != i ||
             tensor_bytes(&g->tensors[r]) != tensor_bytes(&g->tensors[out]) ||
             g->tensors[r].dtype != g->tensors[out].dtype)
             continue;
         bool alone = true; /* no other input, and nothing later, lies there too */
-        for (int j = op->kind == OP_ADD; j < OP_INPUTS; j++)
-            alone = alone && (op->in[j] == NO_TENSOR || place[op->in[j]] != place[r]);
+        for (int j = 0; j < OP_INPUTS; j++)
+            alone = alone && (j == added || op->in[j] == NO_TENSOR || place[op->in[j]] != place[r]);
         for (tensor_id t = 0; alone && t < g->tensor_count; t++)
             alone = place[t] != place[r] || last[t] <= i;
         if (alone) place[out] = place[r];

@@ -47,6 +47,46 @@ static bool ends(const char *text, const char *with) {
     return n >= m && strcmp(text + n - m, with) == 0;
 }
 
+/* Parameters without a name of their own kind that graphs read as tables of rows: CLIP's class
+ * token [c] and the queries of IP-Adapter's resampler [1, n, c]. */
+static kadr_status add_table(struct weights *w, const struct safetensors *file,
+                             const struct safetensors_tensor *t, const char *name,
+                             kadr_error *err) {
+    struct entry *e;
+    char *own = arena_printf(&w->arena, "%s.weight", name);
+    if (!own) return err_nomem(err, "names of tensors", strlen(name));
+    kadr_status st = set_add(w, file, t, own, &e, err);
+    if (st || !t->rank) return st;
+    int64_t rows = 1;
+    for (int i = 0; i + 1 < t->rank; i++) rows *= t->dim[i];
+    e->t.rank = 2;
+    e->t.dim[0] = rows;
+    e->t.dim[1] = t->dim[t->rank - 1];
+    return KADR_OK;
+}
+
+/* IP-Adapter's resampler: keys above values. */
+static kadr_status add_keys_and_values(struct weights *w, const struct safetensors *file,
+                                       const struct safetensors_tensor *t, const char *name,
+                                       kadr_error *err) {
+    if (t->rank < 1 || t->dim[0] % 2)
+        return err_set(err, KADR_EMODEL,
+                       "%s: tensor %s: expected keys and values fused into it (an even first "
+                       "dimension)",
+                       file->file.path, t->name);
+    int stem = (int)(strlen(name) - strlen("kv.weight"));
+    for (int i = 0; i < 2; i++) {
+        struct entry *e;
+        char *own = arena_printf(&w->arena, "%.*s%c.weight", stem, name, i ? 'v' : 'k');
+        kadr_status st =
+            own ? set_add(w, file, t, own, &e, err) : err_nomem(err, "names of tensors", 64);
+        if (st) return st;
+        e->t.dim[0] = t->dim[0] / 2;
+        e->begin = t->begin + t->size / 2 * (uint64_t)i;
+    }
+    return KADR_OK;
+}
+
 static kadr_status add_tensor(struct weights *w, const char *component,
                               const struct safetensors *file, const struct safetensors_tensor *t,
                               kadr_error *err) {
@@ -59,6 +99,9 @@ static kadr_status add_tensor(struct weights *w, const char *component,
         name = clip_key(&w->arena, component, "vision_model", t->name);
     else name = arena_printf(&w->arena, "%s.%s", component, t->name);
     if (!name) return err_nomem(err, "names of tensors", strlen(t->name));
+    if (ends(name, ".embeddings.class_embedding") || ends(name, ".image_proj.latents"))
+        return add_table(w, file, t, name, err);
+    if (ends(name, ".to_kv.weight")) return add_keys_and_values(w, file, t, name, err);
     return set_add(w, file, t, name, NULL, err);
 }
 

@@ -114,6 +114,9 @@ bool packed_is_panels(const struct entry *e);
 kadr_status infer_unet(struct weights *w, kadr_error *err);
 kadr_status infer_vae(struct weights *w, const json_t *base, kadr_error *err);
 kadr_status infer_text(struct weights *w, int which, kadr_error *err);
+/* infer_image.c: the same; their tensors must be there, `path` stands in messages. */
+kadr_status infer_ip_adapter(struct weights *w, const char *path, kadr_error *err);
+kadr_status infer_image_encoder(struct weights *w, const char *path, kadr_error *err);
 
 /* ---- Elements ---- */
 

@@ -241,6 +241,7 @@ kadr_status single_open_component(struct weights *w, const char *path, const cha
                                   kadr_error *err) {
     const struct safetensors *file;
     bool is_vae = strcmp(component, "vae") == 0, found = false;
+    bool is_adapter = strcmp(component, "ip_adapter") == 0;
     kadr_status st = set_source(w, path, &file, err);
     if (st) return st;
     const char *original = !is_vae                             ? NULL
@@ -255,9 +256,12 @@ kadr_status single_open_component(struct weights *w, const char *path, const cha
                      path);
     } else {
         st = folder_add_file(w, component, file, err);
-        if (!st) st = config_beside(w, path, component, &found, err);
+        if (!st && !is_adapter) st = config_beside(w, path, component, &found, err);
     }
     if (!st) st = set_sort(w, err);
     if (!st && is_vae && !found) st = infer_vae(w, weights_config(w, "vae"), err);
+    if (!st && is_adapter) st = infer_ip_adapter(w, path, err);
+    if (!st && !found && strcmp(component, "image_encoder") == 0)
+        st = infer_image_encoder(w, path, err);
     return st;
 }

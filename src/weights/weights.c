@@ -133,24 +133,32 @@ const char *set_shape_text(char *text, size_t size, int rank, const int64_t *dim
 
 /* ---- Opening ---- */
 
-kadr_status weights_open(struct mem *m, const struct log *log, const char *path,
-                         struct weights **out, kadr_error *err) {
+kadr_status weights_open_empty(struct mem *m, const struct log *log, const char *name,
+                               struct weights **out, kadr_error *err) {
     struct weights *w = mem_alloc(m, sizeof *w);
     if (!w) return err_nomem(err, "list of tensors", sizeof *w);
     w->mem = m;
     w->log = log;
     arena_init(&w->arena, m);
-    w->path = mem_strdup(m, path);
-    kadr_status st = w->path ? KADR_OK : err_nomem(err, "path", strlen(path));
-    if (!st) {
-        bool packed = strcmp(file_extension(path), "kadr") == 0;
-        w->kind = file_is_folder(path) ? WEIGHTS_FOLDER
-                  : packed             ? WEIGHTS_PACKED
-                                       : WEIGHTS_SINGLE_FILE;
-        st = w->kind == WEIGHTS_FOLDER ? folder_open(w, path, err)
-             : packed                  ? packed_open(w, path, err)
-                                       : single_open(w, path, err);
+    w->path = mem_strdup(m, name);
+    if (!w->path) {
+        weights_close(w);
+        return err_nomem(err, "path", strlen(name));
     }
+    *out = w;
+    return KADR_OK;
+}
+
+kadr_status weights_open(struct mem *m, const struct log *log, const char *path,
+                         struct weights **out, kadr_error *err) {
+    struct weights *w;
+    kadr_status st = weights_open_empty(m, log, path, &w, err);
+    if (st) return st;
+    bool packed = strcmp(file_extension(path), "kadr") == 0;
+    w->kind = file_is_folder(path) ? WEIGHTS_FOLDER : packed ? WEIGHTS_PACKED : WEIGHTS_SINGLE_FILE;
+    st = w->kind == WEIGHTS_FOLDER ? folder_open(w, path, err)
+         : packed                  ? packed_open(w, path, err)
+                                   : single_open(w, path, err);
     if (st) {
         weights_close(w);
         return st;

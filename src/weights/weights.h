@@ -35,6 +35,9 @@ struct weights_tensor {
 /* `path`: a diffusers folder or a .safetensors file. Errors name file and tensor; KADR_EMODEL. */
 kadr_status weights_open(struct mem *m, const struct log *log, const char *path,
                          struct weights **out, kadr_error *err);
+/* A set without components, to be filled by weights_replace; `name` is used in messages. */
+kadr_status weights_open_empty(struct mem *m, const struct log *log, const char *name,
+                               struct weights **out, kadr_error *err);
 void weights_close(struct weights *w); /* `w` may be NULL */
 
 /* Takes one component ("vae", "image_encoder", "ip_adapter") from another file or folder instead.
@@ -63,8 +66,9 @@ kadr_status weights_expect(const struct weights *w, const char *name, int rank, 
                            const struct weights_tensor **out, kadr_error *err);
 
 /* Configuration of a component in diffusers' / transformers' form: "unet", "vae", "text_encoder",
- * "text_encoder_2", "scheduler", "image_encoder"; "" is model_index.json. From config.json, or
- * inferred from the tensors of a single file. NULL when the model has no such component. Borrowed.
+ * "text_encoder_2", "scheduler", "image_encoder", "ip_adapter"; "" is model_index.json. From
+ * config.json, or inferred from the tensors of a single file. NULL when the model has no such
+ * component. Borrowed.
  */
 const json_t *weights_config(const struct weights *w, const char *component);
 

@@ -88,8 +88,8 @@ static void unet(const struct golden *g, const char *tag) {
     const struct safetensors_tensor *prompt = safetensors_find(&file, "prompt_embeds");
     assert_non_null(latents);
     assert_non_null(prompt);
-    const struct unet_shape shape = {latents->dim[0], latents->dim[2], latents->dim[3],
-                                     prompt->dim[1]};
+    const struct unet_shape shape = {
+        .n = latents->dim[0], .h = latents->dim[2], .w = latents->dim[3], .prompt = prompt->dim[1]};
     unet_conditioning_graph(&s.graph[0], &c, &shape);
     unet_graph(&s.graph[1], &c, &shape);
     stage_ready(&s);

@@ -13,7 +13,7 @@ struct stage {
     struct pool *pool;
     void *state;
     struct weights *weights;
-    struct graph graph[2]; /* one after the other: conditioning, step */
+    struct graph graph[5]; /* one after the other: conditioning, step */
     int graphs;
     struct program program;
     struct plan_options options; /* set before stage_ready */

@@ -47,7 +47,9 @@ void cpu_act_run(const struct cpu_op *o) {
 
 void cpu_embed_run(const struct cpu_op *o) {
     const struct tensor *ids = op_in(o, 0), *extra = op_in(o, 1), *out = op_out(o);
-    const struct weight *w = &o->g->weights[o->op->w], *positions = &o->g->weights[o->op->b];
+    const struct weight *w = &o->g->weights[o->op->w];
+    const char *positions = o->op->b == NO_WEIGHT ? NULL : op_weight(o, o->op->b);
+    enum dtype position_type = positions ? o->g->weights[o->op->b].dtype : DTYPE_F32;
     const int32_t *id = op_data(o, o->op->in[0]);
     const float *extra_rows = op_data(o, o->op->in[1]);
     size_t width = (size_t)tensor_width(out), size = dtype_size(w->dtype);
@@ -62,22 +64,22 @@ void cpu_embed_run(const struct cpu_op *o) {
             type = DTYPE_F32;
         }
         const char *position =
-            (const char *)op_weight(o, o->op->b) + (size_t)t * width * dtype_size(positions->dtype);
+            positions ? positions + (size_t)t * width * dtype_size(position_type) : NULL;
         char *to = (char *)op_data(o, o->op->out) + (size_t)i * width * dtype_size(out->dtype);
         for (size_t j = 0; j < width; j += PANEL) {
             size_t n = width - j < PANEL ? width - j : PANEL;
             float values[PANEL];
             o->cpu->kernels.convert(values, DTYPE_F32, (const char *)row + j * dtype_size(type),
                                     type, n);
-            o->cpu->kernels.finish(
-                &(struct finish){.rows = 1,
-                                 .cols = (int64_t)n,
-                                 .acc = values,
-                                 .residual = position + j * dtype_size(positions->dtype),
-                                 .residual_type = positions->dtype,
-                                 .out = to + j * dtype_size(out->dtype),
-                                 .out_type = out->dtype,
-                                 .scale = 1});
+            o->cpu->kernels.finish(&(struct finish){
+                .rows = 1,
+                .cols = (int64_t)n,
+                .acc = values,
+                .residual = position ? position + j * dtype_size(position_type) : NULL,
+                .residual_type = position_type,
+                .out = to + j * dtype_size(out->dtype),
+                .out_type = out->dtype,
+                .scale = 1});
         }
     }
 }

@@ -108,7 +108,7 @@ static void test_key_styles(void **state) {
          "text_encoder_2.text_model.encoder.layers.9.layer_norm1.weight"},
         {"text_encoder_2", "logit_scale", NULL},
         {"image_encoder", "vision_model.embeddings.class_embedding",
-         "image_encoder.vision_model.embeddings.class_embedding"},
+         "image_encoder.vision_model.embeddings.class_embedding.weight"},
         {"image_encoder", "pre_layrnorm.weight", "image_encoder.vision_model.pre_layrnorm.weight"},
         {"image_encoder", "visual_projection.weight", "image_encoder.visual_projection.weight"},
         {"vae", "decoder.mid_block.attentions.0.query.weight",
@@ -175,7 +175,8 @@ static void test_replace(void **state) {
     make_file(f, "m/unet/diffusion_pytorch_model.safetensors", "a");
     fixture_text(f, "encoder/config.json", "{\"hidden_size\":8}");
     const char *encoder = make_file(f, "encoder/model.safetensors", "vision_model.x");
-    const char *adapter = make_file(f, "adapter.safetensors", "image_proj.latents");
+    const char *adapter = arena_printf(
+        &f->arena, "%s/golden/identity/ip-adapter_plus_h.safetensors", getenv("KADR_TEST_DATA"));
     const char *folder = arena_printf(&f->arena, "%s/encoder", f->folder);
     const char *ways[] = {encoder, folder, NULL};
     fixture_text(f, "whole/image_encoder/config.json", "{\"hidden_size\":8}");
@@ -184,15 +185,26 @@ static void test_replace(void **state) {
     for (size_t i = 0; i < 3; i++) {
         struct weights *w = fixture_weights(f, model);
         kadr_error err = {0};
-        /* The second time replaces the first. */
+        size_t count[2];
         for (int k = 0; k < 2; k++) {
             assert_int_equal(weights_replace(w, "image_encoder", ways[i], &err), KADR_OK);
             assert_int_equal(weights_replace(w, "ip_adapter", adapter, &err), KADR_OK);
+            count[k] = weights_count(w);
         }
-        assert_int_equal(weights_count(w), 3);
+        assert_int_equal(count[0], count[1]); /* the second time replaces the first */
         holds(f, w, "unet.a", "a");
         holds(f, w, "image_encoder.vision_model.x", "vision_model.x");
-        holds(f, w, "ip_adapter.image_proj.latents", "image_proj.latents");
+        /* What is stored as [1, 16, 24] is a table; what is fused comes apart. */
+        const struct weights_tensor *t;
+        const int64_t queries[2] = {16, 24}, keys[2] = {128, 24};
+        assert_int_equal(
+            weights_expect(w, "ip_adapter.image_proj.latents.weight", 2, queries, &t, &err),
+            KADR_OK);
+        assert_int_equal(
+            weights_expect(w, "ip_adapter.image_proj.layers.3.0.to_v.weight", 2, keys, &t, &err),
+            KADR_OK);
+        assert_string_equal(
+            json_string_value(json_object_get(weights_config(w, "ip_adapter"), "kind")), "plus");
         assert_int_equal(
             json_integer_value(json_object_get(weights_config(w, "image_encoder"), "hidden_size")),
             8);
