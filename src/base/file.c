@@ -57,8 +57,16 @@ void file_close(struct file *f) {
     *f = (struct file){.fd = -1, .direct = -1};
 }
 
-kadr_status file_read_at(const struct file *f, uint64_t offset, void *to, size_t size,
-                         kadr_error *err) {
+/* A file that somebody writes into is no longer what its headers said. Scratch files are ours. */
+static kadr_status check_unchanged(const struct file *f, kadr_error *err) {
+    struct stat s;
+    if (!f->change || fstat(f->fd, &s) != 0) return KADR_OK;
+    if (change_of(&s) == f->change && (uint64_t)s.st_size == f->size) return KADR_OK;
+    return err_set(err, KADR_EIO, "%s: was changed while it was read", f->path);
+}
+
+static kadr_status read_rest(const struct file *f, uint64_t offset, void *to, size_t size,
+                             kadr_error *err) {
     char *p = to;
     size_t done = 0;
     while (done < size) {
@@ -73,6 +81,12 @@ kadr_status file_read_at(const struct file *f, uint64_t offset, void *to, size_t
     return KADR_OK;
 }
 
+kadr_status file_read_at(const struct file *f, uint64_t offset, void *to, size_t size,
+                         kadr_error *err) {
+    kadr_status st = read_rest(f, offset, to, size, err);
+    return st ? st : check_unchanged(f, err);
+}
+
 void file_open_direct(struct file *f) {
     struct stat ours, direct;
     int fd = sys_open_direct(f->path);
@@ -84,9 +98,6 @@ void file_open_direct(struct file *f) {
 
 kadr_status file_read_direct(const struct file *f, uint64_t offset, void *to, size_t size,
                              kadr_error *err) {
-    struct stat s;
-    if (fstat(f->fd, &s) == 0 && (change_of(&s) != f->change || (uint64_t)s.st_size != f->size))
-        return err_set(err, KADR_EIO, "%s: was changed while it was read", f->path);
     size_t done = 0;
     if (f->direct >= 0 && offset % FILE_DIRECT == 0 && (uintptr_t)to % FILE_DIRECT == 0)
         while (done < size) {
@@ -97,8 +108,9 @@ kadr_status file_read_direct(const struct file *f, uint64_t offset, void *to, si
             done += (size_t)n;
             if (done % FILE_DIRECT) break; /* the end of the file */
         }
-    return done >= size ? KADR_OK
-                        : file_read_at(f, offset + done, (char *)to + done, size - done, err);
+    kadr_status st = KADR_OK;
+    if (done < size) st = read_rest(f, offset + done, (char *)to + done, size - done, err);
+    return st ? st : check_unchanged(f, err);
 }
 
 kadr_status file_write_at(const struct file *f, uint64_t offset, const void *from, size_t size,

@@ -21,8 +21,8 @@ kadr_status file_open(struct file *f, struct mem *m, const char *path, kadr_stat
                       kadr_error *err);
 void file_close(struct file *f); /* idempotent */
 
-/* Exactly `size` bytes at `offset`; retries short reads; an early end is KADR_EIO with the place.
- * Thread-safe. */
+/* Exactly `size` bytes at `offset`; retries short reads; an early end is KADR_EIO with the place,
+ * as is a file that was changed since it was opened. Thread-safe. */
 kadr_status file_read_at(const struct file *f, uint64_t offset, void *to, size_t size,
                          kadr_error *err);
 
@@ -30,8 +30,7 @@ kadr_status file_read_at(const struct file *f, uint64_t offset, void *to, size_t
 void file_open_direct(struct file *f);
 #define FILE_DIRECT ((size_t)4096)
 /* As file_read_at, but what is read does not fill the page cache: `offset` and `to` should be
- * multiples of FILE_DIRECT, and `to` has room up to the next multiple behind `size`. A file that
- * was changed since it was opened is KADR_EIO. */
+ * multiples of FILE_DIRECT, and `to` has room up to the next multiple behind `size`. */
 kadr_status file_read_direct(const struct file *f, uint64_t offset, void *to, size_t size,
                              kadr_error *err);
 

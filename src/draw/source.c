@@ -4,8 +4,15 @@
 static kadr_status find(void *user, const struct weight *w, enum dtype *dtype, kadr_error *err) {
     const struct weights_tensor *t;
     kadr_status st = weights_expect(user, w->name, w->rank, w->dim, &t, err);
-    if (!st) *dtype = t->dtype;
-    return st;
+    if (st) return st;
+    const char *layout;
+    enum dtype packed_in;
+    if (weights_packing(user, &layout, &packed_in) && t->dtype != w->dtype)
+        return err_set(err, KADR_EMODEL,
+                       "%s: %s is packed in %s, and is computed with in %s: pack the model again",
+                       weights_path(user), w->name, dtype_name(t->dtype), dtype_name(w->dtype));
+    *dtype = t->dtype;
+    return KADR_OK;
 }
 
 static kadr_status read_rows(void *user, const struct weight *w, int64_t row, int64_t rows,

@@ -49,8 +49,8 @@ static kadr_status read_item(struct weights *w, const char *name, const json_t *
     bool rows = strcmp(form, forms[0]) == 0, text = strcmp(form, forms[2]) == 0;
     bool number = e->t.dtype == DTYPE_F32 || e->t.dtype == DTYPE_F16 || e->t.dtype == DTYPE_BF16;
     /* A text is never taken for a weight. */
-    if (text != (strncmp(name, "tokenizer", 9) == 0) || !(text || rows || e->packed->panels) ||
-        (rows && !number))
+    bool names_text = strncmp(name, "tokenizer", 9) == 0 || strcmp(name, "kadr.json") == 0;
+    if (text != names_text || !(text || rows || e->packed->panels) || (rows && !number))
         return damaged(w, name, "this form or dtype cannot be", err);
     e->t.rank = (int)rank;
     for (size_t i = 0; i < rank; i++) {
@@ -216,9 +216,10 @@ kadr_status weights_read_text(const struct weights *w, struct mem *m, const char
     if (!e || !e->packed) return KADR_OK;
     if (e->packed->bytes > (uint64_t)64 << 20) return damaged(w, name, "too large", err);
     *size = (size_t)e->packed->bytes;
-    *text = mem_alloc(m, *size + 1);
+    *text = mem_alloc(m, chk_align(*size + 1, FILE_DIRECT)); /* whole pages are read */
     if (!*text) return err_nomem(err, name, *size);
     kadr_status st = weights_read_packed(w, &e->t, 0, *size, *text, err);
+    (*text)[*size] = 0;
     if (!st) return KADR_OK;
     mem_free(*text);
     *text = NULL;

@@ -151,7 +151,7 @@ kadr_status weights_open_empty(struct mem *m, const struct log *log, const char 
 
 kadr_status weights_open(struct mem *m, const struct log *log, const char *path,
                          struct weights **out, kadr_error *err) {
-    struct weights *w;
+    struct weights *w = NULL;
     kadr_status st = weights_open_empty(m, log, path, &w, err);
     if (st) return st;
     bool packed = strcmp(file_extension(path), "kadr") == 0;

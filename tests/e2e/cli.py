@@ -15,10 +15,12 @@ import subprocess
 import tempfile
 import time
 import unittest
+import xml.etree.ElementTree
 import zlib
 
 KADR = os.environ["KADR"]
-COMMANDS = ["generate", "board", "tokens", "inspect", "plan", "config", "completion", "man", "help", "version"]
+COMMANDS = ["generate", "board", "tokens", "inspect", "plan", "bench", "doctor", "pack", "verify", "config", "completion",
+            "man", "help", "version"]
 
 
 def read_png(path):
@@ -56,7 +58,8 @@ class Cli(unittest.TestCase):
         for name in ("SANITIZER", "ASAN_OPTIONS", "UBSAN_OPTIONS"):
             if name in os.environ:
                 self.environment[name] = os.environ[name]
-        self.environment |= {"HOME": str(self.folder), "XDG_CONFIG_HOME": str(self.folder / "config"), "LC_ALL": "C.UTF-8"}
+        cache = pathlib.Path(tempfile.gettempdir()) / f"kadr-cache-{os.getpid()}"  # the machine is measured once
+        self.environment |= {"HOME": str(self.folder), "XDG_CACHE_HOME": str(cache), "XDG_CONFIG_HOME": str(self.folder / "config"), "LC_ALL": "C.UTF-8"}
 
     def kadr(self, *arguments, status=0, **environment):
         done = subprocess.run(
@@ -405,8 +408,58 @@ class Looking(Cli):
     def test_plan(self):
         plan = json.loads(self.kadr("plan", "a fox", "--json").stdout)
         self.assertTrue(plan["fits"])
-        self.assertFalse(json.loads(self.kadr("plan", "x", "-W", "4096", "-H", "4096", "-M", "64M", "--json").stdout)["fits"])
+        self.assertEqual(plan["requests"][0]["alternatives"], [])
         self.assertIn("fits", self.kadr("plan", "a fox").stdout)
+
+    def test_plan_that_does_not_fit_tells_what_would(self):
+        asked = ["a fox", "-W", "4096", "-H", "2048", "-M", "48M"]
+        plan = json.loads(self.kadr("plan", *asked, "--json", status=4).stdout)
+        self.assertFalse(plan["fits"])
+        others = plan["requests"][0]["alternatives"]
+        self.assertGreaterEqual(len(others), 2)
+        for other in others:  # each can be pasted, and keeps its promise
+            again = self.kadr("plan", *asked, *other["options"].split(), "--json").stdout
+            self.assertTrue(json.loads(again)["fits"], other)
+            self.assertLessEqual(other["peak_bytes"], other["memory_bytes"])
+            self.assertIn(other["options"], self.kadr("generate", *asked, status=4).stderr)
+
+    def test_plan_compares_and_draws(self):
+        text = self.kadr("plan", "a fox", "--compare", "--svg", "plan.svg", "-M", "26M").stdout
+        self.assertIn("all at once", text)
+        tree = xml.etree.ElementTree.parse(self.folder / "plan.svg")
+        titles = [t.text for t in tree.iter("{http://www.w3.org/2000/svg}title")]
+        self.assertGreater(len(titles), 100)
+
+    def test_doctor(self):
+        report = json.loads(self.kadr("doctor", "--json").stdout)
+        self.assertGreater(report["machine"]["f32_gflop_per_second"], 0)
+        presets = {p["preset"]: p for p in report["presets"]}
+        self.assertIn(report["recommended"], presets)
+        self.assertGreater(presets["quality"]["seconds"], presets["balanced"]["seconds"])
+        rows = {r["machine"]: r["preset"] for r in report["classes"]}
+        self.assertEqual([rows[c] for c in ("8 GB", "16 GB", "24 GB")], ["balanced", "large", "quality"])
+        self.assertIn("Recommended", self.kadr("doctor", "-m", "mini").stdout)
+
+    def test_bench(self):
+        steps = json.loads(self.kadr("bench", "--step", "--steps", "3", "--json").stdout)
+        self.assertEqual(len(steps["steps"]), 3)
+        self.assertEqual(steps["seconds_per_step"], sorted(steps["steps"])[1])
+        self.assertLessEqual(steps["tflop_per_step"], 1)
+        whole = json.loads(self.kadr("bench", "--steps", "1", "--json").stdout)
+        self.assertGreater(whole["six_seconds"], whole["one_seconds"])
+        self.assertIn("6 pictures", self.kadr("bench", "--steps", "1").stdout)
+
+    def test_packed_model_draws_the_same(self):
+        model = pathlib.Path(os.environ["KADR_MODELS"]) / "mini"
+        self.kadr("pack", model, "-o", "mini.kadr", "--weights", "f32")
+        self.kadr("verify", "mini.kadr")
+        self.draw("a fox", "-s", "3", "-o", "a.png")
+        self.draw("a fox", "-s", "3", "-o", "b.png", "-m", "mini.kadr")
+        self.assertEqual(read_png(self.folder / "a.png")[2], read_png(self.folder / "b.png")[2])
+        data = bytearray((self.folder / "mini.kadr").read_bytes())
+        data[len(data) // 2] ^= 1
+        (self.folder / "mini.kadr").write_bytes(data)
+        self.assertIn("mini.kadr", self.kadr("verify", "mini.kadr", status=3).stderr)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """The memory promise, from outside: for many settings the plan's peak P holds the measured peak and is tight,
 P - max(10 %, 16 MiB) <= measured <= P <= SIZE, and the budget never changes a pixel. Every setting is drawn without a
-limit, with a roomy one, and with the least that the plan says is enough.
+limit, with a roomy one, and with the least that the plan says is enough, and where a memory cgroup can be made (as root)
+inside one of exactly that size, without swap: nothing is killed, and what the group's processes hold stays below.
 
-Needs only Python's standard library. KADR is the program, KADR_TEST_DATA the folder of test data.
+Needs only Python's standard library. KADR is the program, KADR_TEST_DATA the folder of test data; KADR_FULL_MODEL, when
+set, a packed model of SDXL's size that is drawn with too (an hour).
 """
 
 import json
@@ -12,6 +14,8 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 import unittest
 import zlib
 
@@ -22,6 +26,7 @@ PICTURES = DATA / "golden" / "mini" / "pictures"
 MIB = 1 << 20
 
 SIZES = [(192, 128), (128, 192), (256, 256), (384, 256), (512, 512), (768, 432)]
+FULL_SIZES = [(512, 512), (768, 768), (1024, 1024), (1024, 576)]
 VARIANTS = {
     "plain": [],
     "no guidance": ["--guidance", "1"],
@@ -43,19 +48,82 @@ def pixels(path):
     return zlib.decompress(body)
 
 
+class Group:
+    """A memory cgroup of a size, version 1 or 2; what its processes held at most, looked at each few ms."""
+
+    ROOTS = ((pathlib.Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", ("total_rss", "total_mapped_file")),
+             (pathlib.Path("/sys/fs/cgroup"), "memory.max", ("anon", "file_mapped")))
+
+    def __init__(self, size):
+        self.most, self.folder = 0, None
+        for root, limit, self.keys in self.ROOTS:
+            folder = root / f"kadr-test-{os.getpid()}"
+            try:
+                folder.mkdir()
+                self.folder = folder
+                (folder / limit).write_text(str(size))
+                for swap in ("memory.memsw.limit_in_bytes", "memory.swap.max"):
+                    if (folder / swap).exists():
+                        (folder / swap).write_text("0" if swap.endswith("max") else str(size))
+                return
+            except OSError:
+                self.close()
+
+    def join(self):
+        (self.folder / "cgroup.procs").write_text(str(os.getpid()))
+
+    def held(self):
+        lines = (self.folder / "memory.stat").read_text().splitlines()
+        stat = dict(line.split() for line in lines)
+        return sum(int(stat.get(key, 0)) for key in self.keys)
+
+    def watch(self, done):
+        while not done.is_set():
+            self.most = max(self.most, self.held())
+            time.sleep(0.003)
+
+    def close(self):
+        if self.folder:
+            self.folder.rmdir()
+        self.folder = None
+
+
 class Memory(unittest.TestCase):
+    def run_in(self, command, memory):
+        """Runs it inside a group of that size, where one can be made."""
+        group = Group(memory)
+        if not group.folder:
+            return subprocess.run(command, capture_output=True, text=True)
+        done = threading.Event()
+        watcher = threading.Thread(target=group.watch, args=(done,))
+        watcher.start()
+        try:
+            result = subprocess.run(command, capture_output=True, text=True, preexec_fn=group.join)
+        finally:
+            done.set()
+            watcher.join()
+            group.close()
+        self.assertGreaterEqual(result.returncode, 0, "killed")
+        self.assertLessEqual(group.most, memory)
+        self.grouped += 1
+        return result
+
     def draw(self, folder, options, memory=None):
         """Report of the drawing and its first picture; the peak that the plan wanted when it is refused."""
         out = pathlib.Path(folder) / "out.png"
         limit = ["--memory", str(memory)] if memory else []
-        done = subprocess.run([KADR, "generate", "a red fox in a forest", "-o", str(out), "--seed", "3", "--steps", "2",
-                               "--json", "--quiet", *options, *limit], capture_output=True, text=True)
+        command = [KADR, "generate", "a red fox in a forest", "-o", str(out), "--seed", "3", "--steps", "2", "--json",
+                   "--quiet", *options, *limit]
+        done = self.run_in(command, memory) if memory else subprocess.run(command, capture_output=True, text=True)
         if done.returncode == 4:
-            return None, int(float(re.search(r"takes (\d+) MiB", done.stderr).group(1)))
+            return None, int(re.search(r"takes at least (\d+) MiB", done.stderr).group(1))
         self.assertEqual(done.returncode, 0, done.stderr)
         report = json.loads(done.stdout)["pictures"][-1]["report"]
         name = out if out.exists() else out.with_name("out-1.png")
         return report, pixels(name)
+
+    def setUp(self):
+        self.grouped = 0
 
     def check(self, what, report):
         planned, measured = report["planned_peak_bytes"], report["measured_peak_bytes"]
@@ -70,6 +138,9 @@ class Memory(unittest.TestCase):
                 for precision in ("f32", "bf16"):
                     yield f"{name} {width}x{height} {precision}", ["-m", model, "-W", str(width), "-H", str(height),
                                                                    "--precision", precision]
+        full = os.environ.get("KADR_FULL_MODEL")
+        for width, height in FULL_SIZES if full else ():
+            yield f"full {width}x{height}", ["-m", full, "-W", str(width), "-H", str(height), "--steps", "1"]
         for name, extra in VARIANTS.items():
             yield f"mini {name}", ["-m", str(MINI), "-W", "256", "-H", "192", *extra]
 
@@ -79,17 +150,17 @@ class Memory(unittest.TestCase):
             with self.subTest(what), tempfile.TemporaryDirectory(prefix="kadr-memory-") as folder:
                 free, picture = self.draw(folder, options)
                 self.check(what, free)
-                floor, least = self.draw(folder, options, "8M")
+                floor, least = self.draw(folder, options, 8 * MIB)
                 self.assertIsNone(floor, what)
-                for memory in ((least + 1) * MIB, (least + free["planned_peak_bytes"] // MIB) * MIB // 2):
+                least += 1  # the process before drawing is not the same to the page each time
+                for memory in (least * MIB, (least + free["planned_peak_bytes"] // MIB) * MIB // 2):
                     report, again = self.draw(folder, options, memory)
-                    if report is None:  # the refusal rounds down
-                        report, again = self.draw(folder, options, memory + 2 * MIB)
+                    self.assertIsNotNone(report, what)
                     self.check(f"{what} in {memory // MIB} MiB", report)
                     self.assertEqual(picture, again, f"{what} in {memory // MIB} MiB: other pixels")
                     drawn += 1
                 drawn += 1
-        print(f"{drawn} drawings", file=sys.stderr)
+        print(f"{drawn} drawings, {self.grouped} in a cgroup of their own", file=sys.stderr)
 
 
 if __name__ == "__main__":
