@@ -129,6 +129,7 @@ enum kadr_option_use {
     KADR_FOR_PACK = 1 << 5,
     KADR_FOR_BENCH = 1 << 6,
     KADR_FOR_DOCTOR = 1 << 7,
+    KADR_FOR_CAST = 1 << 8,
     KADR_IN_SETTINGS = 1 << 16, /* decides the pixels: stands in a picture's settings */
     KADR_IN_CONFIG = 1 << 17    /* may stand in kadr.ini and the environment */
 };
@@ -220,6 +221,17 @@ KADR_API kadr_status kadr_pack(kadr_context *ctx, const kadr_request *rq, const 
 KADR_API kadr_status kadr_verify(kadr_context *ctx, const char *path, const kadr_observer *observer,
                                  kadr_error *err);
 
+/* ---- Casts: characters ------------------------------------------------------------------------
+ * A cast is a small file with a character's looks, made once of reference pictures, that the option
+ * "cast" names. */
+
+/* Makes the cast `name` of 1 to 32 reference pictures for the model of `rq` (with its "adapter",
+ * "image-encoder", "crop" and "references") and writes it to `path`, which ends in ".cast",
+ * atomically. The observer's progress counts pictures. */
+KADR_API kadr_status kadr_cast_make(kadr_context *ctx, const kadr_request *rq, const char *name,
+                                    const char *const *pictures, size_t count, const char *path,
+                                    const kadr_observer *observer, kadr_error *err);
+
 /* ---- Looking ---------------------------------------------------------------------------------
  * Each gives a JSON text that the caller frees with kadr_free. */
 
@@ -227,7 +239,7 @@ KADR_API kadr_status kadr_verify(kadr_context *ctx, const char *path, const kadr
  * `rq` reads `text`. plain: no weight syntax. */
 KADR_API kadr_status kadr_tokens(kadr_context *ctx, const kadr_request *rq, const char *text,
                                  int plain, char **json, kadr_error *err);
-/* A model (kind, components, tensors, sizes, dtypes) or a picture (its settings). */
+/* A model (kind, components, tensors, sizes, dtypes), a picture (its settings) or a cast. */
 KADR_API kadr_status kadr_inspect(kadr_context *ctx, const char *path, char **json,
                                   kadr_error *err);
 /* What the requests would take: stages, peaks, bytes, verdict. Computes and reads nothing but

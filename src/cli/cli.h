@@ -48,6 +48,8 @@ void help_manual(struct buf *to); /* kadr(1), roff */
 /* ---- model.c: where the model of a request lies. Sets its path; a name that was not given is
  * "mini", the model that comes with kadr. */
 kadr_status cli_find_model(struct cli *cli, kadr_request *rq, kadr_error *err);
+/* Where casts are kept, unless that was said: the user's data folder. Part of cli_find_model. */
+kadr_status cli_find_casts(struct cli *cli, kadr_request *rq, kadr_error *err);
 /* The file or folder that a name means, in cli->arena or `name` itself; KADR_EMODEL: none. */
 kadr_status cli_model_file(struct cli *cli, const char *name, const char **path, kadr_error *err);
 
@@ -113,6 +115,7 @@ kadr_status command_verify(struct cli *cli, kadr_error *err);
 kadr_status command_plan(struct cli *cli, kadr_error *err);
 kadr_status command_bench(struct cli *cli, kadr_error *err);
 kadr_status command_doctor(struct cli *cli, kadr_error *err);
+kadr_status command_cast(struct cli *cli, kadr_error *err);
 kadr_status command_config(struct cli *cli, kadr_error *err);
 kadr_status command_help(struct cli *cli, kadr_error *err);
 kadr_status command_man(struct cli *cli, kadr_error *err);

@@ -63,5 +63,6 @@ kadr_status cli_find_model(struct cli *cli, kadr_request *rq, kadr_error *err) {
     const char *path;
     if (!rq->model) status = request_set_from(rq, OPTION_model, MINI, &origin, err);
     if (status == KADR_OK) status = cli_model_file(cli, rq->model, &path, err);
-    return status == KADR_OK ? request_set_model_path(rq, path, err) : status;
+    if (status == KADR_OK) status = request_set_model_path(rq, path, err);
+    return status == KADR_OK ? cli_find_casts(cli, rq, err) : status;
 }

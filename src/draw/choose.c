@@ -46,6 +46,7 @@ static struct stages_shape shape_of(const struct job *job) {
     s.extra_rows = job->model->extra_rows;
     s.clip_skip = (int)job->rq->clip_skip;
     s.init = job->rq->init != NULL;
+    castings_shape(&job->castings, &s);
     return s;
 }
 
@@ -178,7 +179,7 @@ static bool try_other(const struct jobs *j, const struct job *job, int64_t width
     struct job other = *job;
     other.rq = rq;
     other.stages = NULL;
-    other.host = paint_bytes(other.model, rq, &other.text);
+    other.host = paint_bytes(other.model, rq, &other.text) + castings_bytes(&other.castings, rq);
     struct stages_shape shape = shape_of(&other);
     shape.dtype = dtype;
     shape.serial = shape.branches > 1;

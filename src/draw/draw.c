@@ -67,6 +67,7 @@ static struct paint paint_of(const struct job *job, int64_t index) {
                           .text = &job->text,
                           .init = job->init.data ? &job->init : NULL,
                           .mask = job->mask.data ? &job->mask : NULL,
+                          .castings = &job->castings,
                           .seed = (uint64_t)job->rq->seed + (uint64_t)index,
                           .index = (size_t)index};
 }

@@ -96,15 +96,17 @@ static kadr_status prepare_job(struct jobs *j, struct job *job, kadr_error *err)
     if (!st) st = check_packing(j, job, err);
     if (!st) st = paint_check_sampler(job->rq, err);
     if (!st) st = read_pictures(j, job, err);
+    if (!st) st = castings_open(&job->castings, &j->shelf, job->rq, job->model, err);
     if (!st) st = text_tokenize(&j->arena, &ctx->log, job->model, job->rq, &job->text, err);
     if (st) return st;
-    job->host = paint_bytes(job->model, job->rq, &job->text);
+    job->host =
+        paint_bytes(job->model, job->rq, &job->text) + castings_bytes(&job->castings, job->rq);
     return KADR_OK;
 }
 
 kadr_status jobs_describe(struct jobs *j, kadr_context *ctx, kadr_request *const *requests,
                           size_t count, kadr_error *err) {
-    *j = (struct jobs){.ctx = ctx};
+    *j = (struct jobs){.ctx = ctx, .shelf = {.mem = ctx->mem}};
     arena_init(&j->arena, ctx->mem);
     j->budget = context_budget(ctx, &j->why);
     j->job = mem_array(ctx->mem, count ? count : 1, sizeof *j->job);
@@ -153,11 +155,13 @@ void jobs_close(struct jobs *j) {
         choose_drop(j, i);
         image_free(&job->init);
         image_free(&job->mask);
+        castings_close(&job->castings);
         kadr_request_free(job->rq);
         if (!owner) continue;
         draw_model_close(j->ctx->model);
         j->ctx->model = job->model;
     }
+    cast_shelf_close(&j->shelf);
     arena_free(&j->arena);
     mem_free(j->job);
     j->job = NULL;

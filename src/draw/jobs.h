@@ -3,6 +3,7 @@
 #ifndef KADR_DRAW_JOBS_H
 #define KADR_DRAW_JOBS_H
 
+#include "draw/casting.h"
 #include "draw/context.h"
 #include "draw/source.h"
 #include "draw/stages.h"
@@ -15,6 +16,7 @@ struct job {
     struct draw_model *model; /* shared between jobs that name the same */
     struct text_request text;
     struct image init, mask; /* empty: none */
+    struct castings castings;
     struct stages *stages;   /* shared between jobs of the same model and shape */
     size_t host;             /* bytes that painting takes beside the arena */
     size_t planned;          /* peak of the whole process that the plan promises */
@@ -24,6 +26,7 @@ struct job {
 struct jobs {
     kadr_context *ctx;
     struct arena arena;
+    struct cast_shelf shelf;
     struct job *job;
     size_t count;
     size_t pictures; /* of all jobs together */

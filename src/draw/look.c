@@ -186,9 +186,23 @@ static bool is_picture(struct mem *m, const char *path) {
     return is;
 }
 
+static kadr_status inspect_cast(kadr_context *ctx, const char *path, char **json, kadr_error *err) {
+    struct cast c;
+    kadr_status st = cast_open(&c, ctx->mem, path, err);
+    if (st) return st;
+    json_t *whole =
+        json_pack("{s:s,s:s,s:I,s:I,s:I,s:O}", "path", path, "type", "cast", "bytes",
+                  (json_int_t)c.file.file.size, "tokens", (json_int_t)c.tokens,
+                  "unconditional_tokens", (json_int_t)c.uncond_tokens, "texts", c.file.metadata);
+    cast_close(&c);
+    return give(ctx->mem, whole, json, err);
+}
+
 kadr_status kadr_inspect(kadr_context *ctx, const char *path, char **json, kadr_error *err) {
     if (!file_is_folder(path) && is_picture(ctx->mem, path))
         return inspect_picture(ctx, path, json, err);
+    if (strcmp(file_extension(path), CAST_EXTENSION) == 0)
+        return inspect_cast(ctx, path, json, err);
     return inspect_model(ctx, path, json, err);
 }
 

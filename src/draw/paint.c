@@ -96,12 +96,19 @@ void painting_close(struct painting *g) {
 
 /* ---- Where the samples of a picture lie in the lanes of the UNet */
 
-/* A sample's row of a buffer whose rows have `size` floats (or i32). */
-static void *sample_row(const struct canvas *c, const char *name, int branch, size_t size) {
+static struct sample_place place_of(const struct canvas *c, int branch) {
     const struct stages_shape *s = &c->painting->config.stages->shape;
     int sample = (int)(c - c->painting->canvas) * s->branches + branch, rows = stages_rows(s);
-    char *buffer = run_buffer(c->painting->config.run, name, sample / rows);
-    return buffer + (size_t)(sample % rows) * size * 4;
+    return (struct sample_place){.run = c->painting->config.run,
+                                 .lane = sample / rows,
+                                 .row = sample % rows,
+                                 .negative = s->branches == 2 && branch == 0};
+}
+
+/* A sample's row of a buffer whose rows have `size` floats (or i32). */
+static void *sample_row(const struct canvas *c, const char *name, int branch, size_t size) {
+    struct sample_place at = place_of(c, branch);
+    return (char *)run_buffer(at.run, name, at.lane) + (size_t)at.row * size * 4;
 }
 
 static double seconds_waited(const struct painting *g) {
@@ -231,8 +238,12 @@ static kadr_status condition(const struct painting *g, kadr_error *err) {
     kadr_status st = run_stage(g, STAGE_CONDITION, false, err);
     for (size_t i = 0; i < g->count && !st; i++) {
         const struct text_embeds *e = &g->canvas[i].embeds;
-        for (int b = 0; b < e->branches; b++)
-            *(int32_t *)sample_row(&g->canvas[i], "unet.prompt_lengths", b, 1) = e->lengths[b];
+        for (int b = 0; b < e->branches && !st; b++) {
+            const struct canvas *c = &g->canvas[i];
+            *(int32_t *)sample_row(c, "unet.prompt_lengths", b, 1) = e->lengths[b];
+            st = castings_put(c->p->castings, g->config.ctx->mem, g->config.model,
+                              &g->config.stages->shape, place_of(c, b), err);
+        }
     }
     return st;
 }
@@ -293,6 +304,8 @@ static void put_inputs(const struct canvas *c) {
     for (int b = 0; b < c->painting->config.stages->shape.branches; b++) {
         memcpy(sample_row(c, "unet.latents", b, size), c->eval.input, size * sizeof(float));
         *(float *)sample_row(c, "unet.timestep", b, 1) = c->eval.timestep;
+        castings_weigh(c->p->castings, c->painting->config.model, place_of(c, b),
+                       (double)c->eval.step / c->eval.steps);
     }
 }
 

@@ -9,6 +9,7 @@
 #ifndef KADR_DRAW_PAINT_H
 #define KADR_DRAW_PAINT_H
 
+#include "draw/casting.h"
 #include "draw/context.h"
 #include "draw/progress.h"
 #include "draw/stages.h"
@@ -20,6 +21,7 @@ struct paint {
     const kadr_request *rq; /* resolved */
     const struct text_request *text;
     const struct image *init, *mask; /* NULL: none */
+    const struct castings *castings;
     uint64_t seed;
     size_t index; /* of the request's count */
 };

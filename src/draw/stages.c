@@ -19,10 +19,15 @@ static const char *const graph_names[STAGE_COUNT] = {
 static void describe(struct graph *g, enum stage stage, const struct draw_model *model,
                      const struct stages_shape *s) {
     int64_t scale = vae_scale(&model->vae);
-    const struct unet_shape unet = {.n = stages_rows(s),
-                                    .h = s->height / scale,
-                                    .w = s->width / scale,
-                                    .prompt = s->chunks * CLIP_TOKENS};
+    struct unet_shape unet = {.n = stages_rows(s),
+                              .h = s->height / scale,
+                              .w = s->width / scale,
+                              .prompt = s->chunks * CLIP_TOKENS,
+                              .casts = s->casts};
+    for (int i = 0; i < s->casts; i++) {
+        unet.cast[i].tokens = s->cast_tokens[i];
+        unet.cast[i].masked = s->cast_masked[i];
+    }
     const struct clip_text_shape text = {
         .samples = s->text_samples, .extra_rows = s->extra_rows, .clip_skip = s->clip_skip};
     switch (stage) {

@@ -33,6 +33,9 @@ struct stages_shape {
     int64_t extra_rows;    /* vectors of textual inversion */
     int clip_skip;
     bool init; /* a start picture is encoded */
+    int casts; /* see struct unet_shape */
+    int64_t cast_tokens[UNET_CASTS];
+    bool cast_masked[UNET_CASTS];
 };
 
 /* Samples (branches of all pictures) of one lane of the UNet, and its lanes. Sample b of picture p

@@ -16,13 +16,21 @@ static const char *folder_from(const char *variable) {
     return value && value[0] == '/' ? value : NULL;
 }
 
-char *hub_model_folder(struct mem *m) {
+static char *data_folder(struct mem *m, const char *below) {
     struct arena a;
     arena_init(&a, m);
-    const char *folder = file_place(&a, "XDG_DATA_HOME", ".local/share", "kadr/models");
+    const char *folder = file_place(&a, "XDG_DATA_HOME", ".local/share", below);
     char *copy = folder ? mem_strdup(m, folder) : NULL;
     arena_free(&a);
     return copy;
+}
+
+char *hub_model_folder(struct mem *m) {
+    return data_folder(m, "kadr/models");
+}
+
+char *hub_cast_folder(struct mem *m) {
+    return data_folder(m, "kadr/casts");
 }
 
 static const char *cache_folder(struct arena *a) {

@@ -18,5 +18,7 @@ kadr_status hub_find_model(struct mem *m, const char *name, char **path, kadr_er
 /* $XDG_DATA_HOME/kadr/models, else ~/.local/share/kadr/models; NULL without either or when memory
  * is refused. mem_free it. */
 char *hub_model_folder(struct mem *m);
+/* The same for $XDG_DATA_HOME/kadr/casts. */
+char *hub_cast_folder(struct mem *m);
 
 #endif

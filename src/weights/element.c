@@ -92,8 +92,8 @@ void element_convert(enum safetensors_dtype from, const void *in, enum dtype to,
         h[i] = (uint16_t)(from == SAFETENSORS_F8_E4M3 ? f16_from_e4m3(b[i]) : b[i] << 8);
 }
 
-kadr_status element_read_f32(const struct safetensors *file, const struct safetensors_tensor *t,
-                             uint64_t at, size_t count, float *to, kadr_error *err) {
+kadr_status safetensors_read_f32(const struct safetensors *file, const struct safetensors_tensor *t,
+                                 uint64_t at, size_t count, float *to, kadr_error *err) {
     unsigned char chunk[CHUNK];
     size_t size = (size_t)safetensors_dtype_bits(t->dtype) / 8, most = CHUNK / size;
     for (size_t done = 0; done < count;) {
@@ -105,4 +105,34 @@ kadr_status element_read_f32(const struct safetensors *file, const struct safete
         done += n;
     }
     return KADR_OK;
+}
+
+static uint16_t f16_of(float value) {
+    uint32_t bits, all;
+    memcpy(&bits, &value, sizeof bits);
+    uint32_t sign = bits >> 16 & 0x8000, size = bits & 0x7fffffff;
+    if (size > 0x7f800000) all = 0x7e00;
+    else if (size >= 0x47800000) all = 0x7c00; /* 65536 and more */
+    else if (size < 0x38800000) {              /* below 2^-14: the spacing of 0.5f is f16's there */
+        float half = from_bits(size) + 0.5f;
+        memcpy(&all, &half, sizeof all);
+        all -= 0x3f000000;
+    } else all = (size + 0xfff + (size >> 13 & 1) - 0x38000000) >> 13;
+    return (uint16_t)(sign | all);
+}
+
+static uint16_t bf16_of(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    if ((bits & 0x7fffffff) > 0x7f800000) return (uint16_t)(bits >> 16 | 0x40);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+void weights_convert(const float *from, size_t count, enum dtype dtype, void *to) {
+    uint16_t *narrow = to;
+    if (dtype == DTYPE_F32) memcpy(to, from, count * sizeof *from);
+    else if (dtype == DTYPE_F16)
+        for (size_t i = 0; i < count; i++) narrow[i] = f16_of(from[i]);
+    else
+        for (size_t i = 0; i < count; i++) narrow[i] = bf16_of(from[i]);
 }

@@ -46,7 +46,7 @@ static kadr_status read_vectors(struct mem *m, const struct safetensors *file,
     out->vector[which] = mem_array(m, floats, sizeof(float));
     if (!out->vector[which]) return err_nomem(err, "embedding", floats * sizeof(float));
     out->count = count;
-    return element_read_f32(file, t, 0, floats, out->vector[which], err);
+    return safetensors_read_f32(file, t, 0, floats, out->vector[which], err);
 }
 
 kadr_status weights_embedding_read(struct mem *m, const char *path, const int64_t width[2],

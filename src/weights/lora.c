@@ -279,7 +279,7 @@ static kadr_status check_part(const struct entry *e, struct lora_part *p, const 
         if (p->alpha->size * 8 != (uint64_t)safetensors_dtype_bits(p->alpha->dtype))
             return err_set(err, KADR_EMODEL, "%s: tensor %s: expected one number", path,
                            p->alpha->name);
-        kadr_status st = element_read_f32(p->file, p->alpha, 0, 1, &alpha, err);
+        kadr_status st = safetensors_read_f32(p->file, p->alpha, 0, 1, &alpha, err);
         if (st) return st;
         scale = (double)alpha / (double)p->rank;
     }
@@ -318,7 +318,7 @@ static kadr_status read_up(const struct lora_part *p, int64_t row, size_t n, flo
                            kadr_error *err) {
     size_t rank = (size_t)p->rank, wide = padded(p->rank);
     kadr_status st =
-        element_read_f32(p->file, p->up, (uint64_t)row * (uint64_t)rank, n * rank, up, err);
+        safetensors_read_f32(p->file, p->up, (uint64_t)row * (uint64_t)rank, n * rank, up, err);
     if (st) return st;
     for (size_t i = n; i-- > 0;) {
         float *to = up + i * wide;
@@ -336,7 +336,7 @@ static kadr_status merge_part(const struct entry *e, const struct lora_part *p, 
     kadr_status st = read_up(p, row, rows, up, err);
     for (size_t j = 0; j < (size_t)p->rank && !st; j += RANKS) {
         size_t some = (size_t)p->rank - j < RANKS ? (size_t)p->rank - j : RANKS;
-        st = element_read_f32(p->file, p->down, (uint64_t)(j * k), some * k, down, err);
+        st = safetensors_read_f32(p->file, p->down, (uint64_t)(j * k), some * k, down, err);
         if (st) break;
         memset(down + some * k, 0, (RANKS - some) * k * sizeof *down);
         for (size_t i = 0; i < rows; i++) add_rows(to + i * k, down, up + i * wide + j, k);

@@ -82,6 +82,10 @@ kadr_status safetensors_parse(struct safetensors *s, struct mem *m, const char *
 const struct safetensors_tensor *safetensors_find(const struct safetensors *s, const char *name);
 const char *safetensors_metadata(const struct safetensors *s, const char *key);
 
+/* Elements [at, at + count) of a tensor of a float type as f32. (element.c) */
+kadr_status safetensors_read_f32(const struct safetensors *s, const struct safetensors_tensor *t,
+                                 uint64_t at, size_t count, float *to, kadr_error *err);
+
 /* A tensor to be written. */
 struct safetensors_out {
     const char *name;

@@ -126,9 +126,6 @@ void element_convert(enum safetensors_dtype from, const void *in, enum dtype to,
                      size_t count);
 /* How a stored type is presented; false when it is no float. */
 bool element_presented(enum safetensors_dtype stored, enum dtype *out);
-/* Elements [at, at + count) of a stored tensor as f32. */
-kadr_status element_read_f32(const struct safetensors *file, const struct safetensors_tensor *t,
-                             uint64_t at, size_t count, float *to, kadr_error *err);
 
 /* lora.c: adds the low-rank parts of `e` to rows [row, row + rows) that lie at `to` as f32. */
 kadr_status lora_merge(const struct weights *w, const struct entry *e, int64_t row, int64_t rows,

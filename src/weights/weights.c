@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #define CHUNK 16384 /* bytes on the stack while converting */
 
@@ -313,5 +314,28 @@ kadr_status weights_read(const struct weights *w, const struct weights_tensor *t
                          : read_span(e, (uint64_t)(row * length), (size_t)(rows * length), to, err);
     if (!st && e->lora) st = lora_merge(w, e, row, rows, to, err);
     if (st) err_context(err, "tensor %s", t->name);
+    return st;
+}
+
+kadr_status weights_fingerprint(const struct weights *w, const char *component, uint64_t *out,
+                                kadr_error *err) {
+    char block[CHUNK];
+    kadr_status st = KADR_OK;
+    XXH64_state_t *hash = XXH64_createState();
+    if (!hash) return err_nomem(err, "checksum", CHUNK);
+    XXH64_reset(hash, 0);
+    for (size_t i = 0; i < w->count && !st; i++) {
+        const struct entry *e = w->entries[i];
+        if (!belongs(e->t.name, component)) continue;
+        XXH64_update(hash, e->t.name, strlen(e->t.name));
+        for (uint64_t at = 0; at < e->stored->size && !st; at += sizeof block) {
+            uint64_t left = e->stored->size - at;
+            size_t n = left < sizeof block ? (size_t)left : sizeof block;
+            st = file_read_at(&e->file->file, e->stored->begin + at, block, n, err);
+            if (!st) XXH64_update(hash, block, n);
+        }
+    }
+    *out = XXH64_digest(hash);
+    XXH64_freeState(hash);
     return st;
 }

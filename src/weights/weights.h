@@ -81,6 +81,14 @@ const char *weights_tokenizer_folder(const struct weights *w, const char *which)
 kadr_status weights_read(const struct weights *w, const struct weights_tensor *t, int64_t row,
                          int64_t rows, void *to, kadr_error *err);
 
+/* What distinguishes a component's weights from others: a checksum over the names and bytes of its
+ * tensors. Reads all of them. */
+kadr_status weights_fingerprint(const struct weights *w, const char *component, uint64_t *out,
+                                kadr_error *err);
+
+/* `count` numbers as f32, f16 or bf16, rounded to nearest even. */
+void weights_convert(const float *from, size_t count, enum dtype dtype, void *to);
+
 /* ---- Packed models: tensors in the form that a backend computes with */
 
 /* The name of that form and the dtype of the networks; false: the model is not packed. */

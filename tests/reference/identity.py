@@ -4,7 +4,8 @@
 
 Writes data/golden/identity/: the reference pictures; ip-adapter_KIND.safetensors and encoder_{g,h}/ for tiny-a, random, one of
 every published kind scaled down; and CASE.safetensors: what the image encoder, the projection and one pass of the
-UNet give. Cases of models/mini use the adapter that comes with it.
+UNet give. Cases of models/mini use the adapter that comes with it. pictures/MODEL/ holds whole pictures, as pipeline.py has them,
+and pictures/MODEL/casts.json what their casts are made of.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from PIL import Image, ImageDraw
 from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from common import DATA, MINI, load, save, save_json
+import pipeline as whole
 from models import draw_parameter, randomize
 from stages import unet_inputs
 
@@ -48,6 +50,33 @@ CASES = {
     "mini_blocks": ("mini", ["mini"], [["high"]], [{"down": {"block_2": [0.0, 1.0]}, "up": {"block_0": [0.3, 1.0, 0.0]}}]),
 }
 SIZE = (16, 24)
+
+# Casts by name: adapter and pictures. Whole pictures: kadr's options, and the casts for diffusers: name, scale, box, share
+# of the steps.
+CASTS = {
+    "mini": {"anna": ("mini", ["wide"]), "bo": ("mini", ["high"]), "both": ("mini", ["wide", "high"])},
+    "tiny-a": {"gina": ("classic_g", ["high"]), "paul": ("plus_h", ["wide"])},
+}
+LEFT, PART = (0, 0, 0.5, 1), (0.5, 0.125, 1, 0.875)
+BLOCKS = {"down": {"block_2": [0.0, 1.0]}, "up": {"block_0": [0.3, 1.0, 0.0]}}
+PICTURES = {
+    "mini": {
+        "one": ({"prompt": whole.FOX, "cast": ["anna:0.8"]}, [("anna", 0.8)]),
+        "references": ({"prompt": whole.GIRL, "cast": ["both:0.7"]}, [("both", 0.7)]),
+        "two": ({"prompt": whole.FOX, "cast": ["anna:0.5", "bo:0.9"]}, [("anna", 0.5), ("bo", 0.9)]),
+        "regions": ({"prompt": whole.ROBOT, "cast": ["anna:0.8@left", "bo:1@0.5,0.125,1,0.875"]},
+                    [("anna", 0.8, LEFT), ("bo", 1.0, PART)]),
+        "blocks": ({"prompt": whole.GIRL, "cast": ['anna:1 blocks={"down": {"block_2": [0, 1]}, "up": {"block_0": [0.3, 1, 0]}}']},
+                   [("anna", BLOCKS)]),
+        "steps": ({"prompt": whole.FOX, "cast": ["bo:1 steps=0-0.5"]}, [("bo", 1.0, None, 0.5)]),
+        "no_guidance": ({"prompt": whole.ROBOT, "guidance": 1, "cast": ["bo"]}, [("bo", 1.0)]),
+        "init": ({"prompt": whole.FOX, "cast": ["anna:0.6"], "init": "init.png", "strength": 0.6}, [("anna", 0.6)]),
+    },
+    "tiny-a": {
+        "classic": ({"prompt": whole.FOX, "cast": ["gina:0.8"]}, [("gina", 0.8)]),
+        "plus": ({"prompt": whole.GIRL, "sampler": "dpmpp_2m", "cast": ["paul:0.6@left"]}, [("paul", 0.6, LEFT)]),
+    },
+}
 
 
 def pictures(folder):
@@ -176,6 +205,48 @@ def write(folder, case):
     save(x | out | {"output": sample}, folder / f"{case}.safetensors")
 
 
+def stop_after(share, steps):
+    """The strength falls to 0 behind that share of the steps."""
+    def callback(pipe, step, _timestep, kwargs):
+        if step + 1 >= share * steps:
+            pipe.set_ip_adapter_scale(0.0)
+        return kwargs
+    return callback
+
+
+@torch.no_grad()
+def draw(folder, model, options, cast):
+    """As pipeline.draw, with casts."""
+    made = [CASTS[model][c[0]] for c in cast]
+    pipe = pipeline(folder, model, [adapter for adapter, _ in made])
+    pipe.set_ip_adapter_scale([c[1] for c in cast] if len(cast) > 1 else cast[0][1])
+    arguments = whole.arguments_of(options, folder / "pictures" / model)
+    arguments["ip_adapter_image"] = [[reference(folder, r) for r in refs] for _, refs in made]
+    boxes = [c[2] if len(c) > 2 else None for c in cast]
+    if any(boxes):
+        arguments["cross_attention_kwargs"] = {"ip_adapter_masks": masks(boxes, options["height"], options["width"])}
+    if len(cast[0]) > 3:
+        arguments["callback_on_step_end"] = stop_after(cast[0][3], options["steps"])
+    latents = whole.pipeline(pipe, options)(output_type="latent", **arguments).images
+    return latents, pipe.vae.decode(latents / pipe.vae.config.scaling_factor).sample.permute(0, 2, 3, 1)
+
+
+def write_pictures(folder, model):
+    out = folder / "pictures" / model
+    defaults = whole.DEFAULTS.get(model, whole.TINY_DEFAULTS)
+    whole.start_pictures(out, defaults["width"], defaults["height"])
+    (out / "mask.png").unlink()
+    cases = {name: defaults | options for name, (options, _) in PICTURES[model].items()}
+    for name, (_, cast) in PICTURES[model].items():
+        whole.write(out, name, *draw(folder, model, cases[name], cast), False)
+        print(model, name, flush=True)
+    save_json(cases, out / "cases.json")
+    save_json({name: {"pictures": refs} if adapter == "mini" else
+               {"pictures": refs, "adapter": f"ip-adapter_{adapter}.safetensors",
+                "image-encoder": f"encoder_{ADAPTERS[adapter][1]}"} for name, (adapter, refs) in CASTS[model].items()},
+              out / "casts.json")
+
+
 def main(data):
     logging.disable(logging.WARNING)
     folder = data / "golden" / "identity"
@@ -184,6 +255,8 @@ def main(data):
     for case in CASES:
         write(folder, case)
         print(case, flush=True)
+    for model in PICTURES:
+        write_pictures(folder, model)
     save_json({case: {"model": spec[0], "adapters": spec[1], "pictures": spec[2], "scales": spec[3],
                       "regions": spec[4] if len(spec) > 4 else None} for case, spec in CASES.items()},
               folder / "cases.json")
