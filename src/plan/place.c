@@ -20,25 +20,21 @@ static int larger_first(const void *a, const void *b) {
     return x->index - y->index;
 }
 
-static int by_offset(const void *a, const void *b) {
-    const struct block *const *x = a, *const *y = b;
-    if ((*x)->offset != (*y)->offset) return (*x)->offset < (*y)->offset ? -1 : 1;
-    return 0;
-}
+/* What is placed, sorted by offset. */
+struct placed {
+    int first, last;
+    size_t offset, end;
+};
 
-static bool alive_together(const struct block *a, const struct block *b) {
-    return a->first <= b->last && b->first <= a->last;
-}
-
-/* The lowest offset where `b` fits between `placed` (sorted by offset). */
-static size_t lowest_gap(const struct block *b, const struct block *const *placed, int count,
+/* The lowest offset where `b` fits between those that live at the same time. */
+static size_t lowest_gap(const struct block *b, const struct placed *placed, int count,
                          size_t align) {
     size_t at = 0;
     for (int i = 0; i < count; i++) {
-        if (!alive_together(b, placed[i])) continue;
-        if (placed[i]->offset >= at && placed[i]->offset - at >= b->size) return at;
-        size_t end = chk_align(placed[i]->offset + placed[i]->size, align);
-        if (end > at) at = end;
+        const struct placed *p = &placed[i];
+        if (p->first > b->last || b->first > p->last || p->end <= at) continue;
+        if (p->offset >= at && p->offset - at >= b->size) return at;
+        at = chk_align(p->end, align);
     }
     return at;
 }
@@ -48,26 +44,26 @@ kadr_status place_blocks(struct mem *m, struct block *blocks, int count, size_t 
     *total = 0;
     size_t n = (size_t)(count ? count : 1);
     struct order *order = mem_array(m, n, sizeof *order);
-    const struct block **placed = mem_array(m, n, sizeof *placed);
+    struct placed *placed = mem_array(m, n, sizeof *placed);
     if (!order || !placed) {
         mem_free(order);
         mem_free(placed);
         return err_nomem(err, "plan", n * sizeof *order);
     }
-    for (int i = 0; i < count; i++) order[i] = (struct order){&blocks[i], i};
-    qsort(order, (size_t)count, sizeof *order, larger_first);
-    int done = 0;
+    int some = 0, done = 0;
     for (int i = 0; i < count; i++) {
+        blocks[i].offset = 0;
+        if (blocks[i].size) order[some++] = (struct order){&blocks[i], i};
+    }
+    qsort(order, (size_t)some, sizeof *order, larger_first);
+    for (int i = 0; i < some; i++) {
         struct block *b = &blocks[order[i].index];
-        b->offset = 0;
-        if (b->size == 0) continue;
         b->offset = lowest_gap(b, placed, done, align);
-        if (b->offset + b->size > *total) *total = b->offset + b->size;
-        /* Keep `placed` sorted: insert from the end. */
+        size_t end = b->offset + b->size;
+        if (end > *total) *total = end;
         int j = done++;
-        for (; j > 0 && by_offset(&(const struct block *){b}, &placed[j - 1]) < 0; j--)
-            placed[j] = placed[j - 1];
-        placed[j] = b;
+        for (; j > 0 && placed[j - 1].offset > b->offset; j--) placed[j] = placed[j - 1];
+        placed[j] = (struct placed){b->first, b->last, b->offset, end};
     }
     mem_free(order);
     mem_free(placed);

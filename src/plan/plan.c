@@ -14,7 +14,11 @@
 #include <string.h>
 
 #define MIB ((size_t)1 << 20)
-#define SHARES 7        /* tries to find how many weights may stay */
+#define SHARES 7 /* tries to find how many weights may stay */
+/* A ring is at most this share of the budget, unless it is small: more slots read no fewer bytes,
+ * weights that stay do. */
+#define RING_SHARE 16
+#define RING_LEAST (6 * MIB)
 #define SLOTS_OF_RING 4 /* a slot is at most this share of the ring: one computes, others fill */
 
 /* One way to plan: how much is streamed, and through what. */
@@ -326,8 +330,9 @@ static kadr_status record(struct draft *d, kadr_error *err) {
     return KADR_OK;
 }
 
+/* `exact` false: where no placement could fit, none is made, and the plan's bytes are the bound. */
 static kadr_status plan_way(struct plan *plan, struct mem *m, const struct program *p,
-                            const struct plan_options *options, const struct way *way,
+                            const struct plan_options *options, const struct way *way, bool exact,
                             kadr_error *err) {
     memset(plan, 0, sizeof *plan);
     arena_init(&plan->arena, m);
@@ -345,12 +350,14 @@ static kadr_status plan_way(struct plan *plan, struct mem *m, const struct progr
         st = err_nomem(err, "plan", (size_t)blocks * sizeof *d.layout.blocks);
     if (!st) {
         put_all(&d, way);
-        st = place_blocks(m, d.layout.blocks, d.layout.count, PLAN_ALIGN, &plan->bytes, err);
-        plan->bytes = chk_align(plan->bytes, PLAN_ALIGN);
+        st = most_alive(&d.layout, m, 0, d.layout.count, &plan->bound, err);
+        plan->bytes = plan->bound;
     }
+    if (!st && !exact && options->budget && plan->bound > options->budget) goto done;
+    if (!st) st = place_blocks(m, d.layout.blocks, d.layout.count, PLAN_ALIGN, &plan->bytes, err);
+    if (!st) plan->bytes = chk_align(plan->bytes, PLAN_ALIGN);
     if (!st && way->spill)
         st = place_blocks(m, d.layout.spilled, d.layout.count, PLAN_ALIGN, &plan->scratch, err);
-    if (!st) st = most_alive(&d.layout, m, 0, d.layout.count, &plan->bound, err);
     for (int i = 0; i < p->segment_count && !st; i++)
         st = most_alive(&d.layout, m, d.temps[i],
                         d.temps[i] + p->segments[i].graph->tensor_count * p->segments[i].lanes,
@@ -358,6 +365,7 @@ static kadr_status plan_way(struct plan *plan, struct mem *m, const struct progr
     if (!st) take_all(&d);
     memcpy(plan->first, d.layout.first, sizeof plan->first);
     if (!st && options->record) st = record(&d, err);
+done:
     mem_free(d.layout.blocks);
     mem_free(d.layout.spilled);
     if (st) plan_free(plan);
@@ -382,16 +390,18 @@ static size_t repeated_weights(const struct program *p) {
     return bytes;
 }
 
-/* Tries `way` in place of `plan`; keeps the better: one that fits, else the smaller. */
+/* Tries `way` in place of `plan`, which was made by *best; keeps the better: one that fits, else
+ * the smaller. */
 static kadr_status try_way(struct plan *plan, struct mem *m, const struct program *p,
                            const struct plan_options *options, const struct way *way,
-                           kadr_error *err) {
+                           struct way *best, kadr_error *err) {
     struct plan other;
-    kadr_status st = plan_way(&other, m, p, options, way, err);
+    kadr_status st = plan_way(&other, m, p, options, way, false, err);
     if (st) return st;
     if (fits(&other) || other.bytes < plan->bytes) {
         plan_free(plan);
         *plan = other;
+        *best = *way;
     } else plan_free(&other);
     return KADR_OK;
 }
@@ -405,7 +415,7 @@ static kadr_status add_residents(struct plan *plan, struct mem *m, const struct 
     for (int i = 0; i < SHARES && high > low; i++) {
         struct plan other;
         way.resident = i ? low + (high - low) / 2 : high;
-        kadr_status st = plan_way(&other, m, p, options, &way, err);
+        kadr_status st = plan_way(&other, m, p, options, &way, false, err);
         if (st) return st;
         if (fits(&other)) {
             low = way.resident;
@@ -421,17 +431,19 @@ static kadr_status add_residents(struct plan *plan, struct mem *m, const struct 
 
 kadr_status plan_make(struct plan *plan, struct mem *m, const struct program *p,
                       const struct plan_options *options, kadr_error *err) {
-    struct way way = ways[0];
-    way.keep = options->keep;
-    way.resident = SIZE_MAX;
-    kadr_status st = plan_way(plan, m, p, options, &way, err);
+    struct way best = ways[0];
+    best.keep = options->keep;
+    best.resident = SIZE_MAX;
+    kadr_status st = plan_way(plan, m, p, options, &best, false, err);
     if (st || fits(plan)) return st;
-    for (size_t i = 0; i < WAYS && !fits(plan); i++) {
-        way = ways[i];
-        st = try_way(plan, m, p, options, &way, err);
-        if (st) break;
+    for (size_t i = 0; i < WAYS && !fits(plan) && !st; i++)
+        if (ways[i].ring <= RING_LEAST || ways[i].ring <= options->budget / RING_SHARE)
+            st = try_way(plan, m, p, options, &ways[i], &best, err);
+    if (!st && fits(plan)) st = add_residents(plan, m, p, options, best, err);
+    else if (!st) {
+        plan_free(plan);
+        return plan_way(plan, m, p, options, &best, true, err);
     }
-    if (!st && fits(plan)) st = add_residents(plan, m, p, options, way, err);
     if (st) plan_free(plan);
     return st;
 }

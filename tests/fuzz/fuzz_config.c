@@ -55,7 +55,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     else if (data[0] % 3 == 1) read_settings(rq, text, size - 1);
     else set_option(rq, text);
     check_round_trip(rq);
-    if (request_resolve(rq, NULL, NULL) == KADR_OK && (rq->width % 8 || rq->steps < 1)) abort();
+    if (request_resolve(rq, NULL, "balanced", NULL) == KADR_OK && (rq->width % 8 || rq->steps < 1))
+        abort();
     mem_free(text);
     kadr_request_free(rq);
     return 0;
