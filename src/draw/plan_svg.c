@@ -11,6 +11,7 @@
 #define WIDTH 1000.0
 #define HEIGHT 460.0
 #define LEAST 70.0 /* width of a segment */
+#define SPECK 2.0  /* area of what is too small to be seen */
 
 static const struct {
     const char *name, *colour;
@@ -85,9 +86,10 @@ static void put_blocks(const struct canvas *c) {
     const struct plan *plan = &c->job->stages->plan;
     for (int i = 0; i < plan->block_count; i++) {
         const struct plan_block *b = &plan->blocks[i];
-        double low = (double)(c->beside + b->place.offset);
-        put_rectangle(c, x_of(c, b->place.first), x_of(c, b->place.last + 1), low,
-                      low + (double)b->place.size, kinds[b->kind].colour,
+        double low = (double)(c->beside + b->place.offset), high = low + (double)b->place.size;
+        double x = x_of(c, b->place.first), end = x_of(c, b->place.last + 1);
+        if ((end - x) * (y_of(c, low) - y_of(c, high)) < SPECK) continue;
+        put_rectangle(c, x, end, low, high, kinds[b->kind].colour,
                       b->name ? b->name : kinds[b->kind].name);
     }
 }
