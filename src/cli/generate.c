@@ -43,6 +43,11 @@ static kadr_status check_output(struct cli *cli, kadr_error *err) {
     if (access(*folder ? folder : ".", W_OK)) return err_errno(err, "cannot write into", folder);
     if (*name && file_is_there(output) && !file_exists(output))
         return err_set(err, KADR_EIO, "%s: expected a regular file or nothing there", output);
+    const char *const more[] = {cli->rq->save_latents, cli->rq->save_embeds};
+    for (size_t i = 0; i < sizeof more / sizeof *more; i++)
+        if (*name && more[i] && !strcmp(more[i], output))
+            return err_set(err, KADR_EUSAGE, "%s: expected another file than the picture's",
+                           output);
     if (*name && strcasecmp(file_extension(name), "png"))
         return err_set(err, KADR_EUSAGE, "-o: expected a name that ends in .png, got \"%s\"", name);
     return KADR_OK;

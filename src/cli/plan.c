@@ -17,7 +17,15 @@ static void put_size(struct buf *to, double bytes) {
     struct buf text;
     buf_init(&text, to->mem);
     cli_print_size(&text, bytes);
-    buf_printf(to, "%13s", text.data);
+    buf_printf(to, "%12s", text.data);
+    buf_free(&text);
+}
+
+static void put_seconds(struct buf *to, double seconds) {
+    struct buf text;
+    buf_init(&text, to->mem);
+    cli_print_seconds(&text, seconds);
+    buf_printf(to, "%14s", text.data);
     buf_free(&text);
 }
 
@@ -29,17 +37,20 @@ static void put_line(struct buf *to, const char *what, double bytes) {
 
 /* One line a network: what of its weights stays and what passes through, and what else it takes. */
 static void describe_stages(struct buf *to, const json_t *stages) {
-    buf_printf(to, "  %-10s %-24s %13s%13s%13s%13s%13s  TFLOP\n", "stage", "network", "resident",
-               "streamed", "slots", "activations", "workspace");
+    buf_printf(to, "  %-9s%-18s %12s%12s%12s%12s%12s%12s%8s%14s\n", "stage", "network", "resident",
+               "read a run", "slots", "activations", "workspace", "peak", "TFLOP", "time a run");
     for (size_t i = 0; i < json_array_size(stages); i++) {
         const json_t *s = json_array_get(stages, i);
-        buf_printf(to, "  %-10s %-24s ", text_of(s, "stage"), text_of(s, "network"));
+        buf_printf(to, "  %-9s%-18s ", text_of(s, "stage"), text_of(s, "network"));
         put_size(to, number(s, "resident_bytes"));
         put_size(to, number(s, "streamed_bytes"));
         put_size(to, number(s, "ring_bytes"));
         put_size(to, number(s, "activation_bytes"));
         put_size(to, number(s, "workspace_bytes"));
-        buf_printf(to, "  %.4g\n", number(s, "tflop"));
+        put_size(to, number(s, "peak_bytes"));
+        buf_printf(to, "%8.3g", number(s, "tflop"));
+        put_seconds(to, number(s, "seconds"));
+        buf_putc(to, '\n');
     }
 }
 
@@ -64,7 +75,7 @@ static void describe_time(struct buf *to, const json_t *rq) {
 static void describe_before(struct buf *to, const json_t *rq) {
     const json_t *before = json_object_get(rq, "before");
     if (!before) return;
-    buf_printf(to, "  %-36s%13s%13s\n", "", "all at once", "planned");
+    buf_printf(to, "  %-36s%12s%12s\n", "", "all at once", "planned");
     buf_printf(to, "  %-36s", "weights in memory");
     put_size(to, number(before, "weight_bytes"));
     double now = 0;
@@ -78,7 +89,7 @@ static void describe_before(struct buf *to, const json_t *rq) {
     buf_printf(to, "\n  %-36s", "peak");
     put_size(to, number(before, "peak_bytes"));
     put_size(to, number(rq, "peak_bytes"));
-    buf_printf(to, "\n  %-36s%13.0f%13.0f\n", "seconds", number(before, "seconds"),
+    buf_printf(to, "\n  %-36s%12.0f%12.0f\n", "seconds", number(before, "seconds"),
                number(json_object_get(rq, "time"), "seconds"));
 }
 

@@ -96,12 +96,16 @@ static kadr_status deliver(struct session *s, struct painting *painting, const s
     struct painted out;
     kadr_status st = painting_decode(painting, i, &out, err);
     if (st) return st;
-    const struct picture_facts facts = {.ctx = s->ctx,
-                                        .model = g->job[i]->model,
-                                        .planned = g->job[i]->planned,
-                                        .budget = s->jobs->budget,
-                                        .bytes_read = bytes_read,
-                                        .dtype = g->job[i]->stages->shape.dtype};
+    const struct stages_shape *shape = &g->job[i]->stages->shape;
+    size_t together = (size_t)shape->pictures;
+    const struct picture_facts facts = {
+        .ctx = s->ctx,
+        .model = g->job[i]->model,
+        .planned = g->job[i]->planned,
+        .predicted = stages_seconds(&g->job[i]->time, shape, together) / (double)together,
+        .budget = s->jobs->budget,
+        .bytes_read = bytes_read,
+        .dtype = g->job[i]->stages->shape.dtype};
     st = picture_deliver(&g->paint[i], &out, g->job[i]->request, &facts, s->observer, err);
     painted_free(&out);
     s->progress.picture++;

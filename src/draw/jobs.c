@@ -121,6 +121,9 @@ kadr_status jobs_describe(struct jobs *j, kadr_context *ctx, kadr_request *const
         if (st) return st;
         j->pictures += (size_t)job->rq->count;
     }
+    if (!ctx->config.memory && j->budget)
+        log_print(&ctx->log, LOG_INFO, "may take %.1f GiB of memory, %s (--memory says otherwise)",
+                  (double)j->budget / (1 << 30), j->why);
     sys_trim(); /* what reading models left behind */
     j->idle = (size_t)sys_memory_now();
     for (size_t i = 0; i < count; i++) {

@@ -207,20 +207,28 @@ kadr_status kadr_inspect(kadr_context *ctx, const char *path, char **json, kadr_
 }
 
 /* ---- kadr_plan */
-static json_t *segment_json(const struct stages *s, int i, const struct plan_rates *rates) {
+static json_t *segment_json(const struct stages *s, int i, const struct plan_rates *rates,
+                            double slower) {
     const struct segment *seg = &s->program.segments[i];
     const struct segment_plan *sp = &s->plan.segments[i];
-    const struct plan_cost cost = plan_cost(&s->plan, &s->program, i, rates);
+    struct plan_cost cost = plan_cost(&s->plan, &s->program, i, rates);
     double flops = 0;
+    cost.compute *= slower;
     for (int o = 0; o < seg->graph->op_count; o++)
         flops += op_flops(seg->graph, &seg->graph->ops[o]);
+    size_t peak = sp->resident_bytes + sp->ring_bytes + sp->temp_bytes + sp->workspace_bytes +
+                  sp->window_bytes + seg->needs.staging;
+    for (int b = 0; b < s->program.buffer_count; b++)
+        if (s->program.buffers[b].first <= i && i <= s->program.buffers[b].last)
+            peak += s->plan.buffer_step[b] * (size_t)s->program.buffers[b].lanes;
     return json_pack(
-        "{s:s,s:s,s:i,s:i,s:i,s:I,s:I,s:I,s:I,s:I,s:I,s:f}", "stage", seg->stage, "network",
+        "{s:s,s:s,s:i,s:i,s:i,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:f}", "stage", seg->stage, "network",
         seg->graph->name, "lanes", seg->lanes, "repeats", seg->repeats, "operations",
         seg->graph->op_count, "resident_bytes", (json_int_t)sp->resident_bytes, "streamed_bytes",
         (json_int_t)sp->walk.streamed, "ring_bytes", (json_int_t)sp->ring_bytes, "activation_bytes",
         (json_int_t)sp->temp_bytes, "workspace_bytes", (json_int_t)sp->workspace_bytes,
-        "scratch_bytes", (json_int_t)cost.scratch_bytes, "tflop", flops * seg->lanes * 1e-12);
+        "scratch_bytes", (json_int_t)cost.scratch_bytes, "peak_bytes", (json_int_t)peak, "seconds",
+        plan_cost_seconds(&cost), "tflop", flops * seg->lanes * 1e-12);
 }
 
 /* What is predicted, and whether it is guessed. "bound": what a step waits for. */
@@ -286,11 +294,13 @@ static json_t *before_json(const struct jobs *j, const struct job *job) {
 
 static json_t *job_json(const struct jobs *j, const struct job *job) {
     const struct stages *s = job->stages;
-    struct plan_rates rates = context_speed(j->ctx, job->model, s->shape.dtype)->rates;
+    const struct machine_speed *speed = context_speed(j->ctx, job->model, s->shape.dtype);
+    struct plan_rates rates = speed->rates;
     rates.disk = context_read_rate(j->ctx, job->model);
     json_t *segments = json_array();
     for (int i = 0; i < s->program.segment_count; i++)
-        json_array_append_new(segments, segment_json(s, i, &rates));
+        json_array_append_new(segments,
+                              segment_json(s, i, &rates, speed->slower[stages_work(s, i)]));
     json_t *out = json_pack(
         "{s:i,s:i,s:i,s:i,s:b,s:s,s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:b,s:o,s:o,s:o}", "width",
         (int)job->rq->width, "height", (int)job->rq->height, "pictures", (int)job->rq->count,

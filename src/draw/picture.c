@@ -76,9 +76,10 @@ static kadr_status report_json(const struct painted *q, const struct picture_fac
     buf_init(&b, facts->ctx->mem);
     double total = q->seconds_encode + q->seconds_denoise + q->seconds_decode;
     buf_printf(&b,
-               "{\"seconds\":%.3f,\"seconds_encode\":%.3f,\"seconds_denoise\":%.3f,\"seconds_"
+               "{\"seconds\":%.3f,\"predicted_seconds\":%.3f,\"seconds_encode\":%.3f,\"seconds_"
+               "denoise\":%.3f,\"seconds_"
                "decode\":%.3f,",
-               total, q->seconds_encode, q->seconds_denoise, q->seconds_decode);
+               total, facts->predicted, q->seconds_encode, q->seconds_denoise, q->seconds_decode);
     buf_printf(&b, "\"steps\":%d,\"seconds_per_step\":%.4f,\"precision\":\"%s\",\"threads\":%d,",
                q->steps, q->steps ? q->seconds_denoise / q->steps : 0.0, dtype_name(facts->dtype),
                pool_threads(facts->ctx->pool));

@@ -7,6 +7,7 @@
 struct picture_facts {
     kadr_context *ctx;
     const struct draw_model *model;
+    double predicted;    /* seconds a picture */
     size_t planned;      /* bytes that the plan promised at most */
     uint64_t budget;     /* 0: unknown */
     uint64_t bytes_read; /* weights read for this picture */

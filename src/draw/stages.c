@@ -84,6 +84,11 @@ void stages_close(struct stages *s) {
     for (int i = 0; i < STAGE_COUNT; i++) graph_free(&s->graphs[i]);
 }
 
+enum machine_work stages_work(const struct stages *s, int segment) {
+    if (segment == s->segment[STAGE_DENOISE]) return MACHINE_DENOISE;
+    return segment == s->segment[STAGE_DECODE] ? MACHINE_DECODE : MACHINE_ENCODE;
+}
+
 void stages_predict(const struct stages *s, const struct machine_speed *speed, double disk,
                     struct stages_time *out) {
     struct plan_rates rates = speed->rates;
@@ -93,9 +98,7 @@ void stages_predict(const struct stages *s, const struct machine_speed *speed, d
         if (s->segment[i] < 0) continue;
         struct plan_cost c = plan_cost(&s->plan, &s->program, s->segment[i], &rates);
         out->load += (double)s->plan.segments[s->segment[i]].resident_bytes / disk;
-        enum machine_work work = i == STAGE_DENOISE  ? MACHINE_DENOISE
-                                 : i == STAGE_DECODE ? MACHINE_DECODE
-                                                     : MACHINE_ENCODE;
+        enum machine_work work = stages_work(s, s->segment[i]);
         double compute = c.compute;
         c.compute *= speed->slower[work];
         double seconds = plan_cost_seconds(&c);

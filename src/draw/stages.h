@@ -62,6 +62,9 @@ kadr_status stages_open(struct stages *s, struct mem *m, const struct draw_model
                         const struct backend *backend, void *state, kadr_error *err);
 void stages_close(struct stages *s); /* idempotent */
 
+/* The kind of work of a segment of its program, by which predictions are corrected. */
+enum machine_work stages_work(const struct stages *s, int segment);
+
 /* Seconds that are predicted. */
 struct stages_time {
     double load;   /* reading the weights that stay in memory */
