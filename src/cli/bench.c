@@ -10,10 +10,6 @@
 #define STEPS_USUAL "5"
 #define BOARD "6" /* pictures of a small storyboard */
 
-static double number(const json_t *o, const char *key) {
-    return json_number_value(json_object_get(o, key));
-}
-
 /* ---- Steps of the UNet alone */
 
 struct steps {
@@ -63,7 +59,7 @@ static double tflop_of_step(const json_t *plan) {
     for (size_t i = 0; i < json_array_size(stages); i++) {
         const json_t *s = json_array_get(stages, i);
         if (!strcmp(json_string_value(json_object_get(s, "stage")), "denoise"))
-            sum += number(s, "tflop");
+            sum += cli_number(s, "tflop");
     }
     return sum;
 }
@@ -92,7 +88,7 @@ static kadr_status report_steps(struct cli *cli, const struct steps *s, const js
                    tflop * 1e3 / median);
         cli_print_size(&text, (double)sys_memory_peak());
         buf_puts(&text, " of ");
-        cli_print_size(&text, number(plan, "peak_bytes"));
+        cli_print_size(&text, cli_number(plan, "peak_bytes"));
         buf_puts(&text, " planned\n");
         status = cli_print_buf(&text, err);
     }
@@ -156,21 +152,21 @@ static kadr_status report_pictures(struct cli *cli, const json_t *all, kadr_erro
     struct buf text;
     buf_init(&text, cli->mem);
     buf_printf(&text, "%s, %.0f threads, %.0fx%.0f in %s, %.0f steps\n",
-               json_string_value(json_object_get(all, "processor")), number(one, "threads"),
-               number(all, "width"), number(all, "height"),
-               json_string_value(json_object_get(one, "precision")), number(one, "steps"));
+               json_string_value(json_object_get(all, "processor")), cli_number(one, "threads"),
+               cli_number(all, "width"), cli_number(all, "height"),
+               json_string_value(json_object_get(one, "precision")), cli_number(one, "steps"));
     buf_puts(&text, "one picture:  ");
-    cli_print_seconds(&text, number(all, "one_seconds"));
+    cli_print_seconds(&text, cli_number(all, "one_seconds"));
     buf_puts(&text, ", ");
-    cli_print_seconds(&text, number(one, "seconds_per_step"));
+    cli_print_seconds(&text, cli_number(one, "seconds_per_step"));
     buf_puts(&text, " a step\n" BOARD " pictures:   ");
-    cli_print_seconds(&text, number(all, "six_seconds"));
+    cli_print_seconds(&text, cli_number(all, "six_seconds"));
     buf_puts(&text, ", ");
-    cli_print_seconds(&text, number(all, "six_seconds") / 6);
+    cli_print_seconds(&text, cli_number(all, "six_seconds") / 6);
     buf_puts(&text, " each\npeak memory:  ");
-    cli_print_size(&text, number(all, "peak_bytes"));
+    cli_print_size(&text, cli_number(all, "peak_bytes"));
     buf_puts(&text, " of ");
-    cli_print_size(&text, number(all, "planned_peak_bytes"));
+    cli_print_size(&text, cli_number(all, "planned_peak_bytes"));
     buf_puts(&text, " planned\n");
     return cli_print_buf(&text, err);
 }

@@ -77,6 +77,9 @@ void cli_dump_json(struct buf *to, const json_t *json);
 kadr_status cli_print_json(struct cli *cli, const json_t *json, kadr_error *err);
 /* A JSON value as indented text for people. */
 void cli_describe(struct buf *to, const json_t *json, int indent);
+/* A member of a report of the library: 0 and "" when it is not there. */
+double cli_number(const json_t *object, const char *key);
+const char *cli_text(const json_t *object, const char *key);
 void cli_print_size(struct buf *to, double bytes);      /* "1.5 GiB" */
 void cli_print_seconds(struct buf *to, double seconds); /* "1 min 20 s" */
 

@@ -4,15 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static double number(const json_t *object, const char *key) {
-    return json_number_value(json_object_get(object, key));
-}
-
-static const char *text_of(const json_t *object, const char *key) {
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
-
 /* What `put` writes, right-aligned in a column. */
 static void put_column(struct buf *to, void (*put)(struct buf *, double), double value, int width) {
     struct buf text;
@@ -23,16 +14,16 @@ static void put_column(struct buf *to, void (*put)(struct buf *, double), double
 }
 
 static void describe_machine(struct buf *to, const json_t *m) {
-    buf_printf(to, "%s, %.0f thread%s (%s)\n", text_of(m, "processor"), number(m, "threads"),
-               number(m, "threads") > 1 ? "s" : "", text_of(m, "instructions"));
+    buf_printf(to, "%s, %.0f thread%s (%s)\n", cli_text(m, "processor"), cli_number(m, "threads"),
+               cli_number(m, "threads") > 1 ? "s" : "", cli_text(m, "instructions"));
     buf_puts(to, "  memory       ");
-    cli_print_size(to, number(m, "memory_total"));
+    cli_print_size(to, cli_number(m, "memory_total"));
     buf_puts(to, ", free ");
-    cli_print_size(to, number(m, "memory_free"));
+    cli_print_size(to, cli_number(m, "memory_free"));
     buf_printf(to, "\n  arithmetic   %.0f GFLOP/s in f32, %.0f in bf16\n",
-               number(m, "f32_gflop_per_second"), number(m, "bf16_gflop_per_second"));
-    if (number(m, "disk_bytes_per_second") > 0)
-        buf_printf(to, "  disk         %.2f GB/s\n", number(m, "disk_bytes_per_second") * 1e-9);
+               cli_number(m, "f32_gflop_per_second"), cli_number(m, "bf16_gflop_per_second"));
+    if (cli_number(m, "disk_bytes_per_second") > 0)
+        buf_printf(to, "  disk         %.2f GB/s\n", cli_number(m, "disk_bytes_per_second") * 1e-9);
 }
 
 static void describe_rows(struct buf *to, const json_t *rows, const char *first) {
@@ -41,13 +32,13 @@ static void describe_rows(struct buf *to, const json_t *rows, const char *first)
     for (size_t i = 0; i < json_array_size(rows); i++) {
         const json_t *r = json_array_get(rows, i);
         char size[32];
-        snprintf(size, sizeof size, "%.0fx%.0f", number(r, "width"), number(r, "height"));
-        buf_printf(to, "  %-14s%-12s%-11s%6.0f  %-5s", text_of(r, "machine"), text_of(r, "preset"),
-                   size, number(r, "steps"), text_of(r, "precision"));
-        put_column(to, cli_print_size, number(r, "budget_bytes"), 10);
-        put_column(to, cli_print_size, number(r, "peak_bytes"), 10);
+        snprintf(size, sizeof size, "%.0fx%.0f", cli_number(r, "width"), cli_number(r, "height"));
+        buf_printf(to, "  %-14s%-12s%-11s%6.0f  %-5s", cli_text(r, "machine"),
+                   cli_text(r, "preset"), size, cli_number(r, "steps"), cli_text(r, "precision"));
+        put_column(to, cli_print_size, cli_number(r, "budget_bytes"), 10);
+        put_column(to, cli_print_size, cli_number(r, "peak_bytes"), 10);
         if (json_is_true(json_object_get(r, "fits")))
-            put_column(to, cli_print_seconds, number(r, "seconds"), 16);
+            put_column(to, cli_print_seconds, cli_number(r, "seconds"), 16);
         else buf_printf(to, "%16s", "does not fit");
         buf_putc(to, '\n');
     }
@@ -56,15 +47,15 @@ static void describe_rows(struct buf *to, const json_t *rows, const char *first)
 static void describe(struct buf *to, const json_t *all) {
     describe_machine(to, json_object_get(all, "machine"));
     buf_printf(to, "\n%s on machines of several sizes, times by this machine's processor:\n",
-               text_of(all, "model"));
+               cli_text(all, "model"));
     describe_rows(to, json_object_get(all, "classes"), "machine");
-    buf_printf(to, "\nEach preset here (%s):\n", text_of(all, "budget_from"));
+    buf_printf(to, "\nEach preset here (%s):\n", cli_text(all, "budget_from"));
     describe_rows(to, json_object_get(all, "presets"), "");
     buf_printf(
         to,
         "\nRecommended: %s, by the memory of the machine. It is what is taken when no preset "
         "is named.\n",
-        text_of(all, "recommended"));
+        cli_text(all, "recommended"));
 }
 
 kadr_status command_doctor(struct cli *cli, kadr_error *err) {

@@ -3,15 +3,6 @@
 
 #include <string.h>
 
-static double number(const json_t *object, const char *key) {
-    return json_number_value(json_object_get(object, key));
-}
-
-static const char *text_of(const json_t *object, const char *key) {
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
-
 /* A size, right-aligned in a column. */
 static void put_size(struct buf *to, double bytes) {
     struct buf text;
@@ -41,33 +32,33 @@ static void describe_stages(struct buf *to, const json_t *stages) {
                "read a run", "slots", "activations", "workspace", "peak", "TFLOP", "time a run");
     for (size_t i = 0; i < json_array_size(stages); i++) {
         const json_t *s = json_array_get(stages, i);
-        buf_printf(to, "  %-9s%-18s ", text_of(s, "stage"), text_of(s, "network"));
-        put_size(to, number(s, "resident_bytes"));
-        put_size(to, number(s, "streamed_bytes"));
-        put_size(to, number(s, "ring_bytes"));
-        put_size(to, number(s, "activation_bytes"));
-        put_size(to, number(s, "workspace_bytes"));
-        put_size(to, number(s, "peak_bytes"));
-        buf_printf(to, "%8.3g", number(s, "tflop"));
-        put_seconds(to, number(s, "seconds"));
+        buf_printf(to, "  %-9s%-18s ", cli_text(s, "stage"), cli_text(s, "network"));
+        put_size(to, cli_number(s, "resident_bytes"));
+        put_size(to, cli_number(s, "streamed_bytes"));
+        put_size(to, cli_number(s, "ring_bytes"));
+        put_size(to, cli_number(s, "activation_bytes"));
+        put_size(to, cli_number(s, "workspace_bytes"));
+        put_size(to, cli_number(s, "peak_bytes"));
+        buf_printf(to, "%8.3g", cli_number(s, "tflop"));
+        put_seconds(to, cli_number(s, "seconds"));
         buf_putc(to, '\n');
     }
 }
 
 static void describe_time(struct buf *to, const json_t *rq) {
     const json_t *t = json_object_get(rq, "time");
-    double together = number(rq, "together");
+    double together = cli_number(rq, "together");
     buf_puts(to, "  about ");
-    cli_print_seconds(to, number(t, "seconds"));
+    cli_print_seconds(to, cli_number(t, "seconds"));
     buf_puts(to, " in all: ");
-    cli_print_seconds(to, number(t, "seconds_load") + number(t, "seconds_encode"));
+    cli_print_seconds(to, cli_number(t, "seconds_load") + cli_number(t, "seconds_encode"));
     buf_puts(to, " before the first step, ");
-    cli_print_seconds(to, number(t, "seconds_per_step"));
+    cli_print_seconds(to, cli_number(t, "seconds_per_step"));
     buf_puts(to, " a step, decoding ");
-    cli_print_seconds(to, number(t, "seconds_decode"));
+    cli_print_seconds(to, cli_number(t, "seconds_decode"));
     if (together > 1) buf_printf(to, "; %.0f pictures share each reading", together);
     buf_printf(to, "; a step waits for the %s%s\n",
-               strcmp(text_of(t, "bound"), "disk") ? "processor" : "disk",
+               strcmp(cli_text(t, "bound"), "disk") ? "processor" : "disk",
                json_is_true(json_object_get(t, "measured")) ? "" : " (a guess, nothing measured)");
 }
 
@@ -77,41 +68,42 @@ static void describe_before(struct buf *to, const json_t *rq) {
     if (!before) return;
     buf_printf(to, "  %-36s%12s%12s\n", "", "all at once", "planned");
     buf_printf(to, "  %-36s", "weights in memory");
-    put_size(to, number(before, "weight_bytes"));
+    put_size(to, cli_number(before, "weight_bytes"));
     double now = 0;
     const json_t *stages = json_object_get(rq, "stages");
     for (size_t i = 0; i < json_array_size(stages); i++) {
         const json_t *s = json_array_get(stages, i);
-        double own = number(s, "resident_bytes") + number(s, "ring_bytes");
+        double own = cli_number(s, "resident_bytes") + cli_number(s, "ring_bytes");
         now = own > now ? own : now;
     }
     put_size(to, now);
     buf_printf(to, "\n  %-36s", "peak");
-    put_size(to, number(before, "peak_bytes"));
-    put_size(to, number(rq, "peak_bytes"));
-    buf_printf(to, "\n  %-36s%12.0f%12.0f\n", "seconds", number(before, "seconds"),
-               number(json_object_get(rq, "time"), "seconds"));
+    put_size(to, cli_number(before, "peak_bytes"));
+    put_size(to, cli_number(rq, "peak_bytes"));
+    buf_printf(to, "\n  %-36s%12.0f%12.0f\n", "seconds", cli_number(before, "seconds"),
+               cli_number(json_object_get(rq, "time"), "seconds"));
 }
 
 static void describe_alternatives(struct buf *to, const json_t *list) {
     if (json_array_size(list)) buf_puts(to, "  what would fit:\n");
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *a = json_array_get(list, i);
-        put_line(to, text_of(a, "options"), number(a, "peak_bytes"));
+        put_line(to, cli_text(a, "options"), cli_number(a, "peak_bytes"));
     }
 }
 
 static void describe_request(struct buf *to, const json_t *rq) {
-    double pictures = number(rq, "pictures");
-    buf_printf(to, "%.0fx%.0f, %.0f picture%s, %s, weights %s\n", number(rq, "width"),
-               number(rq, "height"), pictures, pictures > 1 ? "s" : "", text_of(rq, "precision"),
+    double pictures = cli_number(rq, "pictures");
+    buf_printf(to, "%.0fx%.0f, %.0f picture%s, %s, weights %s\n", cli_number(rq, "width"),
+               cli_number(rq, "height"), pictures, pictures > 1 ? "s" : "",
+               cli_text(rq, "precision"),
                json_is_true(json_object_get(rq, "weights_kept")) ? "kept between pictures"
                                                                  : "given up after use");
     describe_stages(to, json_object_get(rq, "stages"));
-    put_line(to, "networks, all stages in one place", number(rq, "arena_bytes"));
-    put_line(to, "pictures, latents, embeddings", number(rq, "host_bytes"));
-    put_line(to, "the program itself", number(rq, "program_bytes"));
-    put_line(to, "peak", number(rq, "peak_bytes"));
+    put_line(to, "networks, all stages in one place", cli_number(rq, "arena_bytes"));
+    put_line(to, "pictures, latents, embeddings", cli_number(rq, "host_bytes"));
+    put_line(to, "the program itself", cli_number(rq, "program_bytes"));
+    put_line(to, "peak", cli_number(rq, "peak_bytes"));
     describe_time(to, rq);
     describe_before(to, rq);
     describe_alternatives(to, json_object_get(rq, "alternatives"));
@@ -122,8 +114,8 @@ static void describe_plan(struct buf *to, const json_t *plan) {
     for (size_t i = 0; i < json_array_size(requests); i++)
         describe_request(to, json_array_get(requests, i));
     buf_puts(to, json_is_true(json_object_get(plan, "fits")) ? "fits into " : "does not fit into ");
-    cli_print_size(to, number(plan, "budget_bytes"));
-    buf_printf(to, " (%s)\n", text_of(plan, "budget_from"));
+    cli_print_size(to, cli_number(plan, "budget_bytes"));
+    buf_printf(to, " (%s)\n", cli_text(plan, "budget_from"));
 }
 
 kadr_status command_plan(struct cli *cli, kadr_error *err) {

@@ -104,3 +104,12 @@ void cli_describe(struct buf *to, const json_t *json, int indent) {
         buf_putc(to, '\n');
     }
 }
+
+double cli_number(const json_t *object, const char *key) {
+    return json_number_value(json_object_get(object, key));
+}
+
+const char *cli_text(const json_t *object, const char *key) {
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "";
+}
