@@ -234,7 +234,8 @@ size_t choose_alternatives(const struct jobs *j, const struct job *job,
                  (int)list[n].width, (int)list[n].height);
         n++;
     }
-    uint64_t need = whole_mib(job->planned);
+    uint64_t need =
+        whole_mib(job->planned) + 1; /* the process is not the same to the page each time */
     list[n] = (struct alternative){.width = job->rq->width,
                                    .height = job->rq->height,
                                    .dtype = asked,
