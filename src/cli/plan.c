@@ -101,6 +101,8 @@ static void describe_request(struct buf *to, const json_t *rq) {
                                                                  : "given up after use");
     describe_stages(to, json_object_get(rq, "stages"));
     put_line(to, "networks, all stages in one place", cli_number(rq, "arena_bytes"));
+    if (json_object_get(rq, "cast_bytes"))
+        put_line(to, "  of which casts", cli_number(rq, "cast_bytes"));
     put_line(to, "pictures, latents, embeddings", cli_number(rq, "host_bytes"));
     put_line(to, "the program itself", cli_number(rq, "program_bytes"));
     put_line(to, "peak", cli_number(rq, "peak_bytes"));

@@ -298,7 +298,7 @@ static kadr_status see(struct making *k, const char *picture, size_t place, kadr
         if (!st) st = keep_thumbnail(k, &im, err);
         if (!st) st = pixels_prepare_clip(&im, k->ctx->mem, (int)k->encoder.image, pixels, err);
         image_free(&im);
-        if (st) return err_context(err, "%s", picture);
+        if (st) return st;
     }
     count_up(k, "image_encoder.ids");
     count_up(k, "image_encoder.first");

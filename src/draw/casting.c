@@ -193,7 +193,7 @@ static kadr_status read_entry(struct casting *c, struct arena *a, struct cast_sh
 kadr_status castings_open(struct castings *c, struct cast_shelf *shelf, const kadr_request *rq,
                           const struct draw_model *model, kadr_error *err) {
     c->count = 0;
-    if (!rq->identity_lock) return KADR_OK;
+    if (rq->identity_lock && strcmp(rq->identity_lock, "off") == 0) return KADR_OK;
     if (rq->cast.count > UNET_CASTS)
         return err_set(err, KADR_EUSAGE, "cast: %zu casts in one picture; expected at most %d",
                        rq->cast.count, UNET_CASTS);

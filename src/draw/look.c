@@ -292,6 +292,15 @@ static json_t *before_json(const struct jobs *j, const struct job *job) {
     return out;
 }
 
+/* Of the arena: keys, values, regions and strengths of casts. */
+static size_t cast_bytes(const struct stages *s) {
+    size_t bytes = 0;
+    for (int i = 0; i < s->program.buffer_count; i++)
+        if (strstr(s->program.buffers[i].name, ".cast"))
+            bytes += s->plan.buffer_step[i] * (size_t)s->program.buffers[i].lanes;
+    return bytes;
+}
+
 static json_t *job_json(const struct jobs *j, const struct job *job) {
     const struct stages *s = job->stages;
     const struct machine_speed *speed = context_speed(j->ctx, job->model, s->shape.dtype);
@@ -311,6 +320,8 @@ static json_t *job_json(const struct jobs *j, const struct job *job) {
         (json_int_t)j->idle, "scratch_file_bytes", (json_int_t)s->plan.scratch, "fits",
         choose_fits(j, job), "time", time_json(j->ctx, job), "alternatives",
         alternatives_json(j, job), "stages", segments);
+    if (out && job->castings.count)
+        json_object_set_new(out, "cast_bytes", json_integer((json_int_t)cast_bytes(s)));
     json_t *before = out && job->rq->compare ? before_json(j, job) : NULL;
     if (before) json_object_set_new(out, "before", before);
     return out;
