@@ -120,6 +120,18 @@ static void add_override(struct script *s, struct board_panel *p, const struct f
         request_option_at((enum option_id)id)->name, value, script_place(s, f->key_at)};
 }
 
+/* "ANNA@left, BO:0.7@right": each is an entry of the option `cast`. */
+static void add_casts(struct script *s, struct board_panel *p, const struct field *f,
+                      const char *value) {
+    p->cast = value;
+    for (const char *at = value, *end; *at && !s->status; at = *end ? end + 2 : end) {
+        end = strstr(at, ", ");
+        if (!end) end = at + strlen(at);
+        const char *entry = script_keep(s, at, (size_t)(end - at));
+        if (entry) add_override(s, p, f, entry);
+    }
+}
+
 static void set_field(struct script *s, struct board_panel *p, const struct field *f) {
     if (f->at == f->end) {
         script_fail(s, f->key_at, "\"%s\" without a value", f->key);
@@ -129,7 +141,7 @@ static void set_field(struct script *s, struct board_panel *p, const struct fiel
     if (!value) return;
     if (!strcmp(f->key, "prompt")) p->prompt = value;
     else if (!strcmp(f->key, "shot")) p->shot = value;
-    else if (!strcmp(f->key, "cast")) p->cast = value;
+    else if (!strcmp(f->key, "cast")) add_casts(s, p, f, value);
     else if (!strcmp(f->key, "duration")) set_duration(s, p, f, value);
     else if (!strcmp(f->key, "number")) set_number(s, p, f, value);
     else add_override(s, p, f, value);

@@ -212,7 +212,7 @@ static void notes_set_fields(void **state) {
     struct world *w = *state;
     struct board b;
     parse(w, &b, "a.txt",
-          "A fox. [[shot: wide; Duration: 2.5; cast: ANNA@left; seed: 7;]]\n"
+          "A fox. [[shot: wide; Duration: 2.5; cast: ANNA@left, bo:0.7@0.5,0,1,1; seed: 7;]]\n"
           "[[Guidance: 3.5; clip_skip: 1; negative: a\\; b,\nc]]\n\n"
           "[[number: 12A; prompt: a red fox, close-up]]\nЛиса.\n\n"
           "A bear.\n\n[[why: a bear?]]\n\n[[check the coat]]\n[[steps: 5]]\nA cat.");
@@ -220,16 +220,19 @@ static void notes_set_fields(void **state) {
     const struct board_panel *p = b.panels;
     assert_string_equal(p[0].prompt, "wide shot of a fox.");
     assert_string_equal(p[0].shot, "wide");
-    assert_string_equal(p[0].cast, "ANNA@left");
+    assert_string_equal(p[0].cast, "ANNA@left, bo:0.7@0.5,0,1,1");
     assert_true(p[0].duration > 2.49 && p[0].duration < 2.51);
-    assert_int_equal(p[0].override_count, 4);
+    assert_int_equal(p[0].override_count, 6);
+    assert_string_equal(p[0].overrides[0].name, "cast");
+    assert_string_equal(p[0].overrides[0].value, "ANNA@left");
+    assert_string_equal(p[0].overrides[1].value, "bo:0.7@0.5,0,1,1");
     assert_string_equal(board_override_of(&p[0], "seed"), "7");
     assert_string_equal(board_override_of(&p[0], "clip-skip"), "1");
     assert_string_equal(board_override_of(&p[0], "negative"), "a; b, c");
     assert_null(board_override_of(&p[0], "steps"));
-    assert_int_equal(p[0].overrides[0].place.line, 1);
-    assert_int_equal(p[0].overrides[0].place.column, 54);
-    assert_int_equal(p[0].overrides[1].place.line, 2);
+    assert_int_equal(p[0].overrides[2].place.line, 1);
+    assert_int_equal(p[0].overrides[2].place.column, 72);
+    assert_int_equal(p[0].overrides[3].place.line, 2);
     assert_string_equal(p[1].number, "12A");
     assert_string_equal(p[1].prompt, "a red fox, close-up");
     assert_string_equal(p[1].action, "Лиса.");
