@@ -232,6 +232,14 @@ KADR_API kadr_status kadr_cast_make(kadr_context *ctx, const kadr_request *rq, c
                                     const char *const *pictures, size_t count, const char *path,
                                     const kadr_observer *observer, kadr_error *err);
 
+/* How near what pictures show comes to the cast in the file `cast`: the largest cosine between what
+ * the image encoder sees in windows of the picture and saw in the references, into likeness[count].
+ * `rq` names the model, adapter and encoder as for kadr_cast_make; another encoder than the cast
+ * was made with is KADR_EMODEL. */
+KADR_API kadr_status kadr_cast_likeness(kadr_context *ctx, const kadr_request *rq, const char *cast,
+                                        const char *const *pictures, size_t count, double *likeness,
+                                        kadr_error *err);
+
 /* ---- Looking ---------------------------------------------------------------------------------
  * Each gives a JSON text that the caller frees with kadr_free. */
 

@@ -160,6 +160,58 @@ static kadr_status export(struct cli *cli, kadr_error *err) {
     return status;
 }
 
+/* The cast's own threshold, or what was measured with the mini model. */
+static double threshold_of(const json_t *cast) {
+    const char *own =
+        json_string_value(json_object_get(json_object_get(cast, "texts"), "threshold"));
+    double value;
+    return own && request_parse_real(own, &value) ? value : CAST_THRESHOLD;
+}
+
+kadr_status cli_likeness(struct cli *cli, const char *cast, const char *const *pictures,
+                         size_t count, double *likeness, double *threshold, kadr_error *err) {
+    struct work w = {0};
+    json_t *json = look(cli, cast, err);
+    if (!json) return err->status;
+    *threshold = threshold_of(json);
+    json_decref(json);
+    kadr_status status = work_open(&w, cli, err);
+    if (status == KADR_OK)
+        status = kadr_cast_likeness(w.ctx, cli->rq, cast, pictures, count, likeness, err);
+    work_close(&w);
+    return status;
+}
+
+static kadr_status check(struct cli *cli, kadr_error *err) {
+    char *path;
+    double threshold = 0;
+    if (cli->words < 3)
+        return err_set(err, KADR_EUSAGE, "expected NAME PICTURE... after `kadr cast check`");
+    const char *const *pictures = (const char *const *)cli->word + 2;
+    size_t count = (size_t)cli->words - 2;
+    double *likeness = arena_array(&cli->arena, count, sizeof *likeness);
+    kadr_status status = existing(cli, cli->word[1], &path, err);
+    if (status == KADR_OK && !likeness) status = err_nomem(err, "a list", count);
+    if (status == KADR_OK) status = cli_find_model(cli, cli->rq, err);
+    if (status == KADR_OK)
+        status = cli_likeness(cli, path, pictures, count, likeness, &threshold, err);
+    if (status != KADR_OK) return status;
+    struct buf to;
+    json_t *all = json_array();
+    buf_init(&to, cli->mem);
+    for (size_t i = 0; i < count; i++) {
+        bool drifted = likeness[i] < threshold;
+        buf_printf(&to, "%.3f  %s%s\n", likeness[i], pictures[i], drifted ? "  (drifted)" : "");
+        json_array_append_new(all, json_pack("{s:s,s:f,s:b}", "path", pictures[i], "likeness",
+                                             likeness[i], "drifted", drifted));
+    }
+    if (cli->rq->json) status = cli_print_json(cli, all, err);
+    else status = cli_print_buf(&to, err);
+    if (cli->rq->json) buf_free(&to);
+    json_decref(all);
+    return status;
+}
+
 static kadr_status take_away(struct cli *cli, kadr_error *err) {
     char *path;
     kadr_status status = existing(cli, cli->word[1], &path, err);
@@ -171,13 +223,10 @@ static kadr_status take_away(struct cli *cli, kadr_error *err) {
 kadr_status command_cast(struct cli *cli, kadr_error *err) {
     static const struct {
         const char *name;
-        int words; /* that it takes, itself included; 0: add, which looks itself */
+        int words; /* that it takes, itself included; 0: it looks itself */
         kadr_status (*run)(struct cli *cli, kadr_error *err);
-    } ways[] = {{"add", 0, add},
-                {"list", 1, list},
-                {"show", 2, show},
-                {"remove", 2, take_away},
-                {"export", 2, export}};
+    } ways[] = {{"add", 0, add},   {"check", 0, check},      {"list", 1, list},
+                {"show", 2, show}, {"remove", 2, take_away}, {"export", 2, export}};
     kadr_status status = cli_configure(cli, err);
     if (status == KADR_OK) status = cli_find_casts(cli, cli->rq, err);
     for (size_t i = 0; i < sizeof ways / sizeof *ways && status == KADR_OK; i++) {
@@ -188,6 +237,6 @@ kadr_status command_cast(struct cli *cli, kadr_error *err) {
         return ways[i].run(cli, err);
     }
     if (status != KADR_OK) return status;
-    return err_set(err, KADR_EUSAGE, "cast %s: expected add, list, show, remove or export",
+    return err_set(err, KADR_EUSAGE, "cast %s: expected add, list, show, check, remove or export",
                    cli->word[0]);
 }

@@ -50,6 +50,9 @@ void help_manual(struct buf *to); /* kadr(1), roff */
 kadr_status cli_find_model(struct cli *cli, kadr_request *rq, kadr_error *err);
 /* Where casts are kept, unless that was said: the user's data folder. Part of cli_find_model. */
 kadr_status cli_find_casts(struct cli *cli, kadr_request *rq, kadr_error *err);
+/* How near pictures come to the cast in a file, and below what they have drifted. cast.c */
+kadr_status cli_likeness(struct cli *cli, const char *cast, const char *const *pictures,
+                         size_t count, double *likeness, double *threshold, kadr_error *err);
 /* The file or folder that a name means, in cli->arena or `name` itself; KADR_EMODEL: none. */
 kadr_status cli_model_file(struct cli *cli, const char *name, const char **path, kadr_error *err);
 
@@ -96,6 +99,11 @@ struct drawing {
 };
 kadr_status drawing_run(struct drawing *d, kadr_request *const *requests, size_t count,
                         kadr_error *err);
+
+/* ---- drift.c: measures a picture against the casts of the request and, where it drifted, draws it
+ * again up to --retry-drift times. */
+kadr_status cli_retry_drift(struct cli *cli, const char *path, uint64_t seed, json_t *pictures,
+                            kadr_error *err);
 
 /* ---- result.c: what a drawing leaves */
 /* Writes the picture and, beside it as NAME.kadr.json, what drawing it took; appends the latter to

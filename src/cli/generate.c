@@ -53,10 +53,20 @@ static kadr_status check_output(struct cli *cli, kadr_error *err) {
     return KADR_OK;
 }
 
+/* What was drawn first. */
+struct drawn {
+    const char *path;
+    uint64_t seed;
+    struct drawn *next;
+};
+
 static kadr_status deliver(struct drawing *d, const kadr_picture *p) {
     struct cli *cli = d->cli;
     const char *path = picture_path(cli, p);
-    if (!path) return err_nomem(&d->error, "a path", 0);
+    struct drawn **list = d->user, *one = arena_alloc(&cli->arena, sizeof *one);
+    if (!path || !one) return err_nomem(&d->error, "a path", 0);
+    *one = (struct drawn){path, p->seed, *list};
+    *list = one;
     return result_write(cli, p, path, d->pictures, &d->error);
 }
 
@@ -68,10 +78,15 @@ kadr_status command_generate(struct cli *cli, kadr_error *err) {
         status = err_set(err, KADR_EUSAGE, "expected a prompt: kadr generate \"a red fox\"");
     if (status == KADR_OK) status = check_output(cli, err);
     if (status != KADR_OK) return status;
-    struct drawing d = {.cli = cli, .pictures = json_array(), .deliver = deliver};
+    struct drawn *first = NULL;
+    struct drawing d = {.cli = cli, .pictures = json_array(), .deliver = deliver, .user = &first};
     json_t *result = json_pack("{s:O?}", "pictures", d.pictures);
     if (!d.pictures || !result) status = err_nomem(err, "the report", 0);
     else status = drawing_run(&d, &cli->rq, 1, err);
+    bool locked =
+        cli->rq->cast.count && (!cli->rq->identity_lock || strcmp(cli->rq->identity_lock, "off"));
+    for (; first && locked && cli->rq->retry_drift && status == KADR_OK; first = first->next)
+        status = cli_retry_drift(cli, first->path, first->seed, d.pictures, err);
     if (status == KADR_OK) status = result_finish(cli, result, sys_seconds() - began, err);
     json_decref(result);
     json_decref(d.pictures);

@@ -22,12 +22,15 @@ static const struct command command_table[] = {
      "contact sheet, and board.json. Panel n takes seed + n - 1 unless the script says another. "
      "Where neither you nor the model say a size, panels are 16:9.",
      command_board},
-    {"cast", "add NAME PICTURE...|list|show NAME|remove NAME|export NAME", 1, -1, KADR_FOR_CAST,
-     "keep characters that stay the same",
+    {"cast", "add NAME PICTURE...|list|show NAME|check NAME PICTURE...|remove NAME|export NAME", 1,
+     -1, KADR_FOR_CAST, "keep characters that stay the same",
      "add: makes a cast of a character out of reference pictures; `kadr generate --cast NAME` then "
      "draws it. It needs an IP-Adapter (--adapter) and its CLIP image encoder; the model that "
      "comes "
-     "with kadr has both. list: those there are. show: what one was made of. remove: deletes it. "
+     "with kadr has both. list: those there are. show: what one was made of. check: how near "
+     "pictures "
+     "come to it, as the image encoder sees them; below the cast's threshold they have drifted. "
+     "remove: deletes it. "
      "export: copies its file to -o, or with a name that ends in .png its small picture.",
      command_cast},
     {"tokens", "TEXT", 1, 1, KADR_FOR_TOKENS, "show how a model reads a text",

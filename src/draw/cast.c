@@ -1,6 +1,8 @@
 /* cast.c: see cast.h. */
 #include "draw/cast.h"
+#include "base/file.h"
 #include "model/describe.h"
+#include "request/request.h"
 #include "weights/weights.h"
 
 #include <stdio.h>
@@ -115,6 +117,61 @@ kadr_status cast_read(const struct cast *c, const char *attention, char which, b
         at += n;
     }
     return KADR_OK;
+}
+
+/* Cuts "KEY=VALUE" off the end of an entry. */
+static char *cut(char *entry, const char *key) {
+    char *at = strstr(entry, key);
+    if (!at) return NULL;
+    *at = 0;
+    return at + strlen(key);
+}
+
+struct cast_entry cast_split(char *entry) {
+    struct cast_entry e = {.name = entry};
+    /* Each cuts whatever follows, so both are cut before either is read. */
+    e.blocks = cut(entry, " blocks=");
+    e.steps = cut(e.blocks ? e.blocks : entry, " steps=");
+    if (!e.steps) e.steps = cut(entry, " steps=");
+    for (size_t n = strlen(entry); n && entry[n - 1] == ' ';) entry[--n] = 0;
+    char *at = strrchr(entry, '@');
+    if (at) {
+        *at = 0;
+        e.region = at + 1;
+    }
+    char *colon = strrchr(entry, ':');
+    e.has_scale = colon && request_parse_real(colon + 1, &e.scale);
+    if (e.has_scale) *colon = 0;
+    return e;
+}
+
+/* NAME.cast in the folder, in small letters where it is not there as it stands (scripts have names
+ * of characters in capitals); or a path. */
+kadr_status cast_find(struct arena *a, const char *folder, const char *name, const char **path,
+                      kadr_error *err) {
+    *path = name;
+    if (strcmp(file_extension(name), CAST_EXTENSION) == 0) return KADR_OK;
+    if (!folder)
+        return err_set(err, KADR_EUSAGE,
+                       "cast %s: no folder of casts is named; set cast-folder or give a path that "
+                       "ends in ." CAST_EXTENSION,
+                       name);
+    char *small = arena_strdup(a, name);
+    if (!small || !*name || strchr(name, '/') || *name == '.')
+        return err_set(err, KADR_EUSAGE,
+                       "cast: \"%s\": expected NAME[:SCALE][@REGION] [steps=0-1] [blocks=style]",
+                       name);
+    for (char *p = small; *p; p++)
+        if (*p >= 'A' && *p <= 'Z') *p = (char)(*p + 32);
+    const char *names[2] = {name, small};
+    for (int i = 0; i < 2; i++) {
+        *path = arena_printf(a, "%s/%s." CAST_EXTENSION, folder, names[i]);
+        if (*path && file_exists(*path)) return KADR_OK;
+    }
+    return err_set(err, KADR_EUSAGE,
+                   "cast %s: there is none of that name in %s; `kadr cast list` shows them, `kadr "
+                   "cast add %s PICTURE` makes one",
+                   name, folder, small);
 }
 
 kadr_status cast_thumbnail(const struct cast *c, struct mem *m, struct image *out,

@@ -17,6 +17,9 @@
 
 #define CAST_EXTENSION "cast"
 #define CAST_TOKENS 4096 /* no cast has more */
+/* The likeness below which a character is taken for another, where a cast says none of its own:
+ * measured with the mini model. */
+#define CAST_THRESHOLD 0.65
 
 struct cast {
     struct safetensors file;
@@ -26,6 +29,18 @@ struct cast {
 /* KADR_EMODEL when it is no cast or a damaged one. */
 kadr_status cast_open(struct cast *c, struct mem *m, const char *path, kadr_error *err);
 void cast_close(struct cast *c); /* idempotent on a zeroed or closed one */
+
+/* An entry of the option `cast` (see casting.h) cut into its parts, in place; NULL: not there. */
+struct cast_entry {
+    char *name, *region, *steps, *blocks;
+    bool has_scale;
+    double scale;
+};
+struct cast_entry cast_split(char *entry);
+
+/* The file of a cast's name, in `a` or `name` itself. `folder` may be NULL. */
+kadr_status cast_find(struct arena *a, const char *folder, const char *name, const char **path,
+                      kadr_error *err);
 
 /* Whether it was made for that layout of attentions; KADR_EMODEL says what differs. `model` stands
  * in the message. */

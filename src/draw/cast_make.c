@@ -1,15 +1,12 @@
 /* cast_make.c: kadr_cast_make: reference pictures through image encoder and IP-Adapter, once. All
  * in f32: it is done once and its rounding would stay. The run is planned like a drawing. */
 #include "base/file.h"
-#include "base/sys.h"
 #include "draw/cast.h"
-#include "draw/context.h"
-#include "draw/source.h"
+#include "draw/cast_parts.h"
 #include "image/pixels.h"
 #include "image/scale.h"
 #include "image/subject.h"
 #include "model/describe.h"
-#include "model/ip_adapter.h"
 #include "run/run.h"
 
 #include <inttypes.h>
@@ -19,22 +16,16 @@
 #define REFERENCES 32
 #define PIECE 1024
 #define THUMBNAIL_SIDE 128
-#define RESERVE ((size_t)6 << 20) /* as for drawings */
 
 enum { ENCODE, PROJECT, IMAGE, GRAPHS };
 
 struct making {
     kadr_context *ctx;
     const kadr_request *rq;
-    struct draw_model *model; /* whose layout it is for */
-    struct weights *weights;  /* encoder and adapter */
-    char *adapter;            /* in `arena`, like all below */
-    struct clip_vision_config encoder;
-    struct ip_adapter_config config;
+    struct cast_parts parts;
     struct graph graph[GRAPHS];
     struct program program;
-    struct plan plan;
-    struct run_source source;
+    struct cast_run cast_run;
     struct run *run;
     struct arena arena;
     size_t references;
@@ -45,95 +36,17 @@ struct making {
     struct image thumbnail;
 };
 
-/* ---- What takes part */
-
-/* The only .safetensors file of the model's folder ip_adapter. */
-static kadr_status find_adapter(struct making *k, kadr_error *err) {
-    char **names;
-    size_t count;
-    if (k->rq->adapter) {
-        k->adapter = arena_strdup(&k->arena, k->rq->adapter);
-        return k->adapter ? KADR_OK : err_nomem(err, "path", strlen(k->rq->adapter));
-    }
-    const char *model = weights_path(k->model->weights);
-    const char *folder = arena_printf(&k->arena, "%s/ip_adapter", model);
-    if (!folder) return err_nomem(err, "path", strlen(model));
-    if (file_is_folder(folder) && !file_list(&k->arena, folder, &names, &count, NULL))
-        for (size_t i = 0; i < count; i++)
-            if (strcmp(file_extension(names[i]), "safetensors") == 0) {
-                if (k->adapter)
-                    return err_set(err, KADR_EUSAGE,
-                                   "%s: several adapters; say which with --adapter", folder);
-                k->adapter = file_join(&k->arena, folder, names[i]);
-            }
-    if (k->adapter) return KADR_OK;
-    return err_set(err, KADR_EUSAGE,
-                   "%s comes without an IP-Adapter: name its .safetensors file with --adapter",
-                   model);
-}
-
-/* The encoder of that path, if it is the adapter's. */
-static kadr_status try_encoder(struct making *k, const char *path, kadr_error *err) {
-    kadr_status st = weights_replace(k->weights, "image_encoder", path, err);
-    if (!st)
-        st = clip_vision_read_config(weights_config(k->weights, "image_encoder"), &k->encoder, err);
-    if (!st) st = ip_adapter_check_encoder(&k->config, &k->encoder, err);
-    return st ? err_context(err, "%s", path) : KADR_OK;
-}
-
-/* Beside the adapter, or where the published adapters' repository has ViT-H. */
-static kadr_status find_encoder(struct making *k, kadr_error *err) {
-    static const char *const places[] = {"image_encoder", "../models/image_encoder"};
-    if (k->rq->image_encoder) return try_encoder(k, k->rq->image_encoder, err);
-    int folder = (int)(file_name(k->adapter) - k->adapter);
-    kadr_status st = KADR_EMODEL;
-    bool tried = false;
-    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
-        const char *path = arena_printf(&k->arena, "%.*s%s", folder, k->adapter, places[i]);
-        if (!path) return err_nomem(err, "path", strlen(k->adapter));
-        if (!file_is_folder(path)) continue;
-        tried = true;
-        st = try_encoder(k, path, err);
-        if (!st) return KADR_OK;
-    }
-    return tried ? st
-                 : err_set(err, KADR_EUSAGE,
-                           "%s: no folder image_encoder beside it; name the CLIP image encoder "
-                           "with --image-encoder",
-                           k->adapter);
-}
-
-static kadr_status open_parts(struct making *k, kadr_error *err) {
-    kadr_context *ctx = k->ctx;
-    kadr_status st = draw_model_open(ctx->mem, &ctx->log, k->rq, &k->model, err);
-    if (!st) st = find_adapter(k, err);
-    if (!st) st = weights_open_empty(ctx->mem, &ctx->log, k->adapter, &k->weights, err);
-    if (!st) st = weights_replace(k->weights, "ip_adapter", k->adapter, err);
-    if (!st) st = ip_adapter_read_config(weights_config(k->weights, "ip_adapter"), &k->config, err);
-    if (!st) st = find_encoder(k, err);
-    if (st) return st;
-    if (k->config.cross != k->model->unet.cross)
-        return err_set(err, KADR_EMODEL,
-                       "%s: made for prompts %d wide, as %s; the prompts of %s are %d wide",
-                       k->adapter, (int)k->config.cross,
-                       k->config.cross == 2048  ? "SDXL has them"
-                       : k->config.cross == 768 ? "Stable Diffusion 1 has them"
-                                                : "another model has them",
-                       weights_path(k->model->weights), (int)k->model->unet.cross);
-    return KADR_OK;
-}
-
 /* ---- The run */
 
 static kadr_status describe(struct making *k, kadr_error *err) {
     struct mem *m = k->ctx->mem;
     for (int i = 0; i < GRAPHS; i++) graph_init(&k->graph[i], m, "cast", DTYPE_F32);
     program_init(&k->program, m);
-    clip_vision_graph(&k->graph[ENCODE], &k->encoder,
-                      (struct clip_vision_wish){k->config.kind == IP_ADAPTER_PLUS, true});
-    ip_adapter_graph(&k->graph[PROJECT], &k->config, clip_vision_tokens(&k->encoder));
-    unet_image_graph(&k->graph[IMAGE], &k->model->unet, k->config.tokens,
-                     ip_adapter_norm(&k->config));
+    clip_vision_graph(&k->graph[ENCODE], &k->parts.encoder,
+                      (struct clip_vision_wish){k->parts.config.kind == IP_ADAPTER_PLUS, true});
+    ip_adapter_graph(&k->graph[PROJECT], &k->parts.config, clip_vision_tokens(&k->parts.encoder));
+    unet_image_graph(&k->graph[IMAGE], &k->parts.model->unet, k->parts.config.tokens,
+                     ip_adapter_norm(&k->parts.config));
     for (int i = 0; i < GRAPHS; i++)
         if (program_add(&k->program, "cast", &k->graph[i], 1, 1, err) < 0)
             return graph_failed(&k->graph[i]) ? k->graph[i].error.status : KADR_EMEMORY;
@@ -144,34 +57,13 @@ static kadr_status describe(struct making *k, kadr_error *err) {
 static size_t held_bytes(const struct making *k) {
     struct unet_transformer t = {0};
     size_t row = 0;
-    while (unet_next_transformer(&k->model->unet, &t)) row += (size_t)(t.width * t.depth) * 2;
-    return row * (size_t)k->config.tokens * (k->average ? 2 : k->references + 1) * sizeof(float);
+    while (unet_next_transformer(&k->parts.model->unet, &t)) row += (size_t)(t.width * t.depth) * 2;
+    return row * (size_t)k->parts.config.tokens * (k->average ? 2 : k->references + 1) *
+           sizeof(float);
 }
 
 static kadr_status plan(struct making *k, kadr_error *err) {
-    kadr_context *ctx = k->ctx;
-    k->source = draw_source(k->weights);
-    kadr_status st = run_prepare(ctx->backend, ctx->state, &k->source, &k->program, err);
-    if (st)
-        return err_context(err, "%s does not fit the attentions of %s", k->adapter,
-                           weights_path(k->model->weights));
-    const char *why;
-    uint64_t budget = context_budget(ctx, &why);
-    struct plan_options options = {.keep = true};
-    size_t beside = (size_t)sys_memory_now() + RESERVE + held_bytes(k);
-    if (budget) options.budget = budget > beside ? (size_t)(budget - beside) : 1;
-    st = plan_make(&k->plan, ctx->mem, &k->program, &options, err);
-    if (st) return st;
-    if (budget && k->plan.bytes > options.budget)
-        return err_set(err, KADR_EMEMORY, "making a cast takes %.0f MiB, but %s is %.0f MiB",
-                       (double)(k->plan.bytes + beside) / (1 << 20), why,
-                       (double)budget / (1 << 20));
-    const struct run_config config = {.backend = ctx->backend,
-                                      .state = ctx->state,
-                                      .source = &k->source,
-                                      .program = &k->program,
-                                      .plan = &k->plan};
-    return run_open(&k->run, ctx->mem, &config, err);
+    return cast_run_open(&k->run, &k->cast_run, &k->parts, &k->program, held_bytes(k), err);
 }
 
 static float *buffer(struct making *k, const char *name, size_t *count) {
@@ -189,14 +81,14 @@ static kadr_status make_tensors(struct making *k, kadr_error *err) {
     static const char *const parts[] = {"k", "v", "uncond_k", "uncond_v"};
     struct unet_transformer t = {0};
     char attention[128];
-    while (unet_next_transformer(&k->model->unet, &t)) k->attentions += (size_t)t.depth;
+    while (unet_next_transformer(&k->parts.model->unet, &t)) k->attentions += (size_t)t.depth;
     k->out = arena_array(&k->arena, k->attentions * 4 + 2, sizeof *k->out);
     if (!k->out) return err_nomem(err, "cast", k->attentions * sizeof *k->out);
     struct safetensors_out *o = k->out;
     t = (struct unet_transformer){0};
-    while (unet_next_transformer(&k->model->unet, &t))
+    while (unet_next_transformer(&k->parts.model->unet, &t))
         for (int i = 0; i < t.depth * 4; i++, o++) {
-            int64_t tokens = k->config.tokens;
+            int64_t tokens = k->parts.config.tokens;
             if (i % 4 < 2 && !k->average) tokens *= (int64_t)k->references;
             unet_attention_name(attention, sizeof attention, &t, i / 4);
             *o = (struct safetensors_out){
@@ -209,8 +101,8 @@ static kadr_status make_tensors(struct making *k, kadr_error *err) {
                 return err_nomem(err, "cast", (size_t)(tokens * t.width) * sizeof(float));
         }
     k->embeds =
-        arena_array(&k->arena, k->references * (size_t)k->encoder.projection, sizeof(float));
-    return k->embeds ? KADR_OK : err_nomem(err, "cast", (size_t)k->encoder.projection);
+        arena_array(&k->arena, k->references * (size_t)k->parts.encoder.projection, sizeof(float));
+    return k->embeds ? KADR_OK : err_nomem(err, "cast", (size_t)k->parts.encoder.projection);
 }
 
 /* Adds keys and values of reference `place`, or the unconditional ones. */
@@ -220,7 +112,7 @@ static void take(struct making *k, bool uncond, size_t place) {
     char attention[128], name[160];
     float share = k->average && !uncond ? 1.0f / (float)k->references : 1.0f;
     if (k->average || uncond) place = 0;
-    while (unet_next_transformer(&k->model->unet, &t))
+    while (unet_next_transformer(&k->parts.model->unet, &t))
         for (int i = 0; i < t.depth * 4; i++, o++) {
             if ((i % 4 >= 2) != uncond) continue;
             unet_attention_name(attention, sizeof attention, &t, i / 4);
@@ -296,7 +188,8 @@ static kadr_status see(struct making *k, const char *picture, size_t place, kadr
         st = image_read(&im, k->ctx->mem, picture, IMAGE_OVER_WHITE, NULL, err);
         if (!st) st = crop(k, &im, err);
         if (!st) st = keep_thumbnail(k, &im, err);
-        if (!st) st = pixels_prepare_clip(&im, k->ctx->mem, (int)k->encoder.image, pixels, err);
+        if (!st)
+            st = pixels_prepare_clip(&im, k->ctx->mem, (int)k->parts.encoder.image, pixels, err);
         image_free(&im);
         if (st) return st;
     }
@@ -306,7 +199,7 @@ static kadr_status see(struct making *k, const char *picture, size_t place, kadr
     if (st) return st;
     float *embeds = buffer(k, "image_encoder.embeds", &count);
     if (picture) memcpy(k->embeds + place * count, embeds, count * sizeof *embeds);
-    else if (k->config.kind == IP_ADAPTER_CLASSIC) memset(embeds, 0, count * sizeof *embeds);
+    else if (k->parts.config.kind == IP_ADAPTER_CLASSIC) memset(embeds, 0, count * sizeof *embeds);
     count_up(k, "ip_adapter.queries");
     st = run_segment(k->run, PROJECT, 0, false, err);
     if (!st) st = run_segment(k->run, IMAGE, 0, false, err);
@@ -343,25 +236,30 @@ static void narrow(const struct safetensors_out *o) {
     }
 }
 
+static double own_threshold(const struct making *k) {
+    return request_has(k->rq, OPTION_drift_threshold) ? k->rq->drift_threshold : CAST_THRESHOLD;
+}
+
 static kadr_status write_cast(struct making *k, const char *name, const char *path,
                               kadr_error *err) {
     for (size_t i = 0; i < k->attentions * 4; i++) narrow(&k->out[i]);
-    struct safetensors_out tensors[2] = {{.name = "embeds",
-                                          .dtype = SAFETENSORS_F32,
-                                          .rank = 2,
-                                          .dim = {(int64_t)k->references, k->encoder.projection},
-                                          .data = k->embeds},
-                                         {.name = "thumbnail",
-                                          .dtype = SAFETENSORS_U8,
-                                          .rank = 3,
-                                          .dim = {k->thumbnail.height, k->thumbnail.width, 3},
-                                          .data = k->thumbnail.data}};
+    struct safetensors_out tensors[2] = {
+        {.name = "embeds",
+         .dtype = SAFETENSORS_F32,
+         .rank = 2,
+         .dim = {(int64_t)k->references, k->parts.encoder.projection},
+         .data = k->embeds},
+        {.name = "thumbnail",
+         .dtype = SAFETENSORS_U8,
+         .rank = 3,
+         .dim = {k->thumbnail.height, k->thumbnail.width, 3},
+         .data = k->thumbnail.data}};
     memcpy(k->out + k->attentions * 4, tensors, sizeof tensors);
     uint64_t adapter, encoder;
-    kadr_status st = weights_fingerprint(k->weights, "ip_adapter", &adapter, err);
-    if (!st) st = weights_fingerprint(k->weights, "image_encoder", &encoder, err);
+    kadr_status st = weights_fingerprint(k->parts.weights, "ip_adapter", &adapter, err);
+    if (!st) st = weights_fingerprint(k->parts.weights, "image_encoder", &encoder, err);
     if (st) return st;
-    const char *known = clip_vision_name(&k->encoder);
+    const char *known = clip_vision_name(&k->parts.encoder);
     struct arena *a = &k->arena;
     const char *texts[] = {
         "format",
@@ -371,20 +269,22 @@ static kadr_status write_cast(struct making *k, const char *name, const char *pa
         "name",
         name,
         "kind",
-        k->config.kind == IP_ADAPTER_PLUS ? "plus" : "classic",
+        k->parts.config.kind == IP_ADAPTER_PLUS ? "plus" : "classic",
         "references",
         arena_printf(a, "%zu, %s", k->references, k->average ? "average" : "concat"),
         "crop",
         k->rq->crop,
         "model",
-        file_name(weights_path(k->model->weights)),
+        file_name(weights_path(k->parts.model->weights)),
         "layout",
         arena_printf(a, "%zu cross-attentions, prompts %d wide", k->attentions,
-                     (int)k->config.cross),
+                     (int)k->parts.config.cross),
         "adapter",
-        arena_printf(a, "%s %016" PRIx64, file_name(k->adapter), adapter),
+        arena_printf(a, "%s %016" PRIx64, file_name(k->parts.adapter), adapter),
         "encoder",
         arena_printf(a, "%s %016" PRIx64, known ? known : "CLIP", encoder),
+        "threshold",
+        arena_printf(a, "%g", own_threshold(k)),
         "licence",
         "derived from the adapter, the image encoder and the reference pictures: their "
         "licences, and the rights of whom they show, hold for this file too",
@@ -396,12 +296,11 @@ static kadr_status write_cast(struct making *k, const char *name, const char *pa
 
 static void close_making(struct making *k) {
     run_close(k->run);
-    plan_free(&k->plan);
+    plan_free(&k->cast_run.plan);
     program_free(&k->program);
     for (int i = 0; i < GRAPHS; i++) graph_free(&k->graph[i]);
     image_free(&k->thumbnail);
-    weights_close(k->weights);
-    draw_model_close(k->model);
+    cast_parts_close(&k->parts);
     arena_free(&k->arena);
 }
 
@@ -418,7 +317,7 @@ kadr_status kadr_cast_make(kadr_context *ctx, const kadr_request *rq, const char
     kadr_status st = KADR_OK;
     if (!own->crop) st = kadr_request_set(own, "crop", "none", err);
     k.average = own->references && strcmp(own->references, "average") == 0;
-    if (!st) st = open_parts(&k, err);
+    if (!st) st = cast_parts_open(&k.parts, ctx, own, err);
     if (!st) st = describe(&k, err);
     if (!st) st = plan(&k, err);
     if (!st) st = make_tensors(&k, err);

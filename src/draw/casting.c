@@ -66,14 +66,6 @@ static const struct {
                {"center", {0.25, 0, 0.75, 1}}, {"centre", {0.25, 0, 0.75, 1}},
                {"top", {0, 0, 1, 0.5}},        {"bottom", {0, 0.5, 1, 1}}};
 
-/* Cuts "KEY=VALUE" off the end of an entry. */
-static char *cut(char *entry, const char *key) {
-    char *at = strstr(entry, key);
-    if (!at) return NULL;
-    *at = 0;
-    return at + strlen(key);
-}
-
 /* "a,b,c,d" or "a-b": `count` numbers between separators. */
 static bool numbers(char *text, char separator, double *out, int count) {
     for (int i = 0; i < count; i++) {
@@ -125,68 +117,30 @@ static kadr_status read_blocks(struct casting *c, const struct draw_model *model
     return st ? st : unet_scale_check(&model->unet, c->blocks, err);
 }
 
-/* NAME.cast in the folder, in small letters where it is not there as it stands (scripts have names
- * of characters in capitals); or a path. */
-static kadr_status find_cast(struct arena *a, const kadr_request *rq, const char *name,
-                             const char **path, kadr_error *err) {
-    *path = name;
-    if (strcmp(file_extension(name), CAST_EXTENSION) == 0) return KADR_OK;
-    if (!rq->cast_folder)
-        return err_set(err, KADR_EUSAGE,
-                       "cast %s: no folder of casts is named; set cast-folder or give a path that "
-                       "ends in ." CAST_EXTENSION,
-                       name);
-    char *small = arena_strdup(a, name);
-    if (!small || !*name || strchr(name, '/') || *name == '.')
-        return err_set(err, KADR_EUSAGE,
-                       "cast: \"%s\": expected NAME[:SCALE][@REGION] [steps=0-1] [blocks=style]",
-                       name);
-    for (char *p = small; *p; p++)
-        if (*p >= 'A' && *p <= 'Z') *p = (char)(*p + 32);
-    const char *names[2] = {name, small};
-    for (int i = 0; i < 2; i++) {
-        *path = arena_printf(a, "%s/%s." CAST_EXTENSION, rq->cast_folder, names[i]);
-        if (*path && file_exists(*path)) return KADR_OK;
-    }
-    return err_set(err, KADR_EUSAGE,
-                   "cast %s: there is none of that name in %s; `kadr cast list` shows them, `kadr "
-                   "cast add %s PICTURE` makes one",
-                   name, rq->cast_folder, small);
-}
-
 static kadr_status read_entry(struct casting *c, struct arena *a, struct cast_shelf *shelf,
                               const kadr_request *rq, const struct draw_model *model,
                               const char *text, kadr_error *err) {
     char *entry = arena_strdup(a, text);
     if (!entry) return err_nomem(err, "cast", strlen(text));
     *c = (struct casting){.scale = rq->identity_scale, .to = 1};
-    /* The first cuts whatever follows; cut both before either is read. */
-    char *blocks = cut(entry, " blocks="), *steps = cut(blocks ? blocks : entry, " steps=");
-    if (!steps) steps = cut(entry, " steps=");
+    struct cast_entry e = cast_split(entry);
     double share[2] = {0, 1};
-    if (steps &&
-        (!numbers(steps, '-', share, 2) || share[0] < 0 || share[0] >= share[1] || share[1] > 1))
+    if (e.steps &&
+        (!numbers(e.steps, '-', share, 2) || share[0] < 0 || share[0] >= share[1] || share[1] > 1))
         return err_set(err, KADR_EUSAGE,
-                       "cast: steps=%s: expected two shares of the steps, as steps=0.2-0.8", steps);
+                       "cast: steps=%s: expected two shares of the steps, as steps=0.2-0.8",
+                       e.steps);
     c->from = share[0];
     c->to = share[1];
-    for (size_t n = strlen(entry); n && entry[n - 1] == ' ';) entry[--n] = 0;
-    char *at = strrchr(entry, '@'), *region = at ? at + 1 : NULL;
-    if (at) *at = 0;
-    char *colon = strrchr(entry, ':');
-    double scale;
-    if (colon && request_parse_real(colon + 1, &scale)) {
-        if (!(scale >= 0 && scale <= 2))
-            return err_set(err, KADR_EUSAGE, "cast: %s: expected a scale from 0 to 2", text);
-        *colon = 0;
-        c->scale = scale;
-    }
+    if (e.has_scale && !(e.scale >= 0 && e.scale <= 2))
+        return err_set(err, KADR_EUSAGE, "cast: %s: expected a scale from 0 to 2", text);
+    if (e.has_scale) c->scale = e.scale;
     const char *path;
-    kadr_status st = find_cast(a, rq, entry, &path, err);
+    kadr_status st = cast_find(a, rq->cast_folder, e.name, &path, err);
     if (!st) st = shelf_open(shelf, path, &c->cast, err);
     if (!st) st = cast_check(c->cast, &model->unet, weights_path(model->weights), err);
-    if (!st) st = read_blocks(c, model, blocks, err);
-    if (!st && region) st = read_region(c, shelf->mem, region, err);
+    if (!st) st = read_blocks(c, model, e.blocks, err);
+    if (!st && e.region) st = read_region(c, shelf->mem, e.region, err);
     return st;
 }
 
