@@ -181,6 +181,40 @@ static void make_casts(kadr_context *ctx, const char *model, const char *data, c
     json_decref(all);
 }
 
+/* kadr_cast_likeness against transformers' encoder and Pillow's windows. */
+static void compare_likeness(kadr_context *ctx, const char *model, const char *data,
+                             const char *casts) {
+    char path[600];
+    const char *name;
+    json_t *how, *picture;
+    json_error_t e;
+    snprintf(path, sizeof path, "%s/likeness.json", data);
+    json_t *all = json_load_file(path, 0, &e);
+    if (!all) fail_msg("%s: %s", path, e.text);
+    json_object_foreach(all, name, how) {
+        char files[4][512];
+        const char *pictures[4];
+        double likeness[4];
+        size_t i, count = json_array_size(json_object_get(how, "pictures"));
+        kadr_request *rq = kadr_request_new();
+        kadr_error err = {0};
+        must(kadr_request_set(rq, "model", model, &err), &err, name);
+        json_array_foreach(json_object_get(how, "pictures"), i, picture) {
+            snprintf(files[i], sizeof files[i], "%s/%s", data, json_string_value(picture));
+            pictures[i] = files[i];
+        }
+        snprintf(path, sizeof path, "%s/%s.cast", casts, name);
+        must(kadr_cast_likeness(ctx, rq, path, pictures, count, likeness, &err), &err, name);
+        for (i = 0; i < count; i++) {
+            double want = json_number_value(json_array_get(json_object_get(how, "likeness"), i));
+            printf("    %-18s likeness %.6f, %.6f\n", name, likeness[i], want);
+            if (!(fabs(likeness[i] - want) < 1e-5)) fail_msg("%s: likeness", name);
+        }
+        kadr_request_free(rq);
+    }
+    json_decref(all);
+}
+
 static void identity(void **state) {
     (void)state;
     static const char *const models[] = {"mini", "tiny-a"};
@@ -202,6 +236,7 @@ static void identity(void **state) {
         snprintf(folder, sizeof folder, "%s/pictures/%s", goldens, models[i]);
         make_casts(ctx, model, goldens, folder, casts);
         draw_with_casts(ctx, m, model, folder, casts);
+        if (!i) compare_likeness(ctx, model, goldens, casts);
     }
     must(file_list(&a, casts, &names, &count, &err), &err, casts);
     assert_int_equal(count, 5);

@@ -10,6 +10,7 @@ and pictures/MODEL/casts.json what their casts are made of.
 
 import argparse
 import logging
+import math
 from pathlib import Path
 
 import numpy as np
@@ -247,6 +248,37 @@ def write_pictures(folder, model):
               out / "casts.json")
 
 
+def windows(im):
+    """Squares of three sizes all over the picture, overlapping by half or more."""
+    less = min(im.size)
+    for side in (int(less * share) for share in (1, 0.75, 0.5)):
+        across, down = im.width - side, im.height - side
+        columns, rows = math.ceil(across / (side * 0.5)), math.ceil(down / (side * 0.5))
+        for j in range(rows + 1):
+            for i in range(columns + 1):
+                x, y = across * i // columns if columns else 0, down * j // rows if rows else 0
+                yield im.crop((x, y, x + side, y + side))
+
+
+@torch.no_grad()
+def likeness(folder, cast, files):
+    """The largest cosine of a window's embedding to one of the cast's references."""
+    pipe = pipeline(folder, "mini", [CASTS["mini"][cast][0]])
+
+    def see(pictures):
+        return pipe.image_encoder(pipe.feature_extractor(pictures, return_tensors="pt").pixel_values).image_embeds
+
+    references = see([reference(folder, r) for r in CASTS["mini"][cast][1]])
+    return [float(torch.nn.functional.cosine_similarity(see(list(windows(Image.open(folder / f))))[:, None], references[None],
+                                                        dim=2).max()) for f in files]
+
+
+def write_likeness(folder):
+    files = ["pictures/mini/one_0.png", "pictures/mini/blocks_0.png", "high.png"]
+    save_json({cast: {"pictures": files, "likeness": likeness(folder, cast, files)} for cast in ("anna", "both")},
+              folder / "likeness.json")
+
+
 def main(data):
     logging.disable(logging.WARNING)
     folder = data / "golden" / "identity"
@@ -257,6 +289,7 @@ def main(data):
         print(case, flush=True)
     for model in PICTURES:
         write_pictures(folder, model)
+    write_likeness(folder)
     save_json({case: {"model": spec[0], "adapters": spec[1], "pictures": spec[2], "scales": spec[3],
                       "regions": spec[4] if len(spec) > 4 else None} for case, spec in CASES.items()},
               folder / "cases.json")
