@@ -58,6 +58,7 @@ struct board_panel {
     const char *transition;   /* that leads to the next panel, or NULL */
     const char *shot;         /* "wide", or NULL */
     const char *cast;         /* as the script says it, or NULL */
+    const char *camera;       /* "pan left", or NULL */
     double duration;          /* seconds; 0: the script does not say */
     struct board_speech *speeches;
     size_t speech_count;

@@ -48,7 +48,7 @@ static bool split(const struct script *s, size_t at, size_t end, struct field *f
 }
 
 /* Fields of a panel that are no options of a request. */
-static const char *const own[] = {"number", "shot", "duration", "cast", "prompt"};
+static const char *const own[] = {"number", "shot", "duration", "cast", "prompt", "camera"};
 #define OWN (sizeof own / sizeof *own)
 
 static bool is_own(const char *key) {
@@ -142,6 +142,7 @@ static void set_field(struct script *s, struct board_panel *p, const struct fiel
     if (!strcmp(f->key, "prompt")) p->prompt = value;
     else if (!strcmp(f->key, "shot")) p->shot = value;
     else if (!strcmp(f->key, "cast")) add_casts(s, p, f, value);
+    else if (!strcmp(f->key, "camera")) p->camera = value;
     else if (!strcmp(f->key, "duration")) set_duration(s, p, f, value);
     else if (!strcmp(f->key, "number")) set_number(s, p, f, value);
     else add_override(s, p, f, value);

@@ -1,141 +1,86 @@
-/* board.c: kadr board: a script becomes one request a panel, drawn in one go; then the contact
- * sheet and board.json. */
-#include "board/board.h"
-#include "cli/cli.h"
+/* board.c: kadr board: its folder, init and pick, and the contact sheet. */
+#include "cli/board.h"
 
 #include "base/file.h"
-#include "base/sys.h"
 #include "image/scale.h"
 #include "image/sheet.h"
-#include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define SHEET_PANELS 60 /* on one contact sheet */
 #define SHEET_WIDTH 480 /* most pixels of a panel there */
+#define BOARD_NAME "board.json"
 
-struct story {
-    struct cli *cli;
-    const char *script; /* path */
-    const char *folder;
-    struct board board;
-    kadr_request **requests; /* one a panel */
-    const char **picture;    /* a panel's file, NULL: not drawn */
-    json_t *panels;          /* board.json's */
-};
-
-/* ---- Requests -------------------------------------------------------------------------------- */
-static kadr_status set_said(kadr_request *rq, const struct board_panel *panel, const char *script,
-                            kadr_error *err) {
-    struct request_origin origin = {SOURCE_SCRIPT, script, panel->place.line};
-    kadr_status status = request_set_from(rq, OPTION_prompt, panel->prompt, &origin, err);
-    for (size_t i = 0; status == KADR_OK && i < panel->override_count; i++) {
-        const struct board_override *o = &panel->overrides[i];
-        int id = request_option(o->name);
-        origin.line = o->place.line;
-        if (id < 0 || !(request_option_at(id)->use & KADR_IN_SETTINGS))
-            status = err_set(err, KADR_EUSAGE, "%s decides nothing about a picture", o->name);
-        else status = request_set_from(rq, id, o->value, &origin, err);
-        if (status != KADR_OK) err_context(err, "%s:%d:%d", script, o->place.line, o->place.column);
+/* ---- Story ----------------------------------------------------------------------------------- */
+kadr_status story_open(struct story *s, struct cli *cli, const char *file, kadr_error *err) {
+    *s = (struct story){.cli = cli, .file = file};
+    if (file_is_folder(file)) {
+        s->folder = file;
+        file = s->path = file_join(&cli->arena, file, BOARD_NAME);
+        if (!file) return err_nomem(err, "a path", 0);
     }
-    return status;
+    return document_read(&s->doc, cli->mem, file, err);
 }
 
-/* Panel n, from 0, takes seed + n: known before anything is drawn, the same when others change. */
-static kadr_status set_seed(struct cli *cli, kadr_request *rq, int64_t base, size_t n,
-                            kadr_error *err) {
-    const char *seed = arena_printf(&cli->arena, "%" PRIu64, (uint64_t)base + n);
-    return seed ? kadr_request_set(rq, "seed", seed, err) : err_nomem(err, "a seed", 0);
+void story_close(struct story *s) {
+    json_decref(s->doc);
+    s->doc = NULL;
 }
 
-/* The seed of panel 1: as said, or one random number for the whole board. */
-static kadr_status base_seed(const kadr_request *rq, int64_t *seed, kadr_error *err) {
-    kadr_request *resolved = kadr_request_copy(rq);
-    if (!resolved) return err_nomem(err, "a request", 0);
-    kadr_status status = request_resolve(resolved, NULL, "balanced", err);
-    *seed = resolved->seed;
-    kadr_request_free(resolved);
-    return status;
+const char *story_file(const struct story *s, const char *name) {
+    return file_join(&s->cli->arena, s->folder, name);
 }
 
-static kadr_status make_requests(struct story *s, kadr_error *err) {
-    static const struct request_origin usual = {.source = SOURCE_BOARD};
-    struct cli *cli = s->cli;
-    int64_t seed = 0;
-    s->requests = arena_array(&cli->arena, s->board.count + 1, sizeof *s->requests);
-    s->picture = arena_array(&cli->arena, s->board.count + 1, sizeof *s->picture);
-    if (!s->requests || !s->picture) return err_nomem(err, "a board", s->board.count);
-    kadr_status status = request_set_from(cli->rq, OPTION_aspect, "16:9", &usual, err);
-    if (status == KADR_OK) status = base_seed(cli->rq, &seed, err);
-    for (size_t i = 0; status == KADR_OK && i < s->board.count; i++) {
-        kadr_request *rq = s->requests[i] = kadr_request_copy(cli->rq);
-        if (!rq) return err_nomem(err, "a request", 0);
-        status = set_seed(cli, rq, seed, i, err);
-        if (status == KADR_OK) status = set_said(rq, &s->board.panels[i], s->script, err);
-        /* A panel may name another model. */
-        if (status == KADR_OK) status = cli_find_model(cli, rq, err);
-    }
-    return status;
+/* A folder that is not there yet, or has this board. */
+static bool is_ours(const struct story *s, const char *folder) {
+    const char *path = file_join(&s->cli->arena, folder, BOARD_NAME);
+    json_t *old = NULL;
+    if (!file_is_there(folder)) return true;
+    if (!path || !file_exists(path)) return false;
+    if (document_read(&old, s->cli->mem, path, NULL) != KADR_OK) return false;
+    bool same = !strcmp(document_text(old, "script"), document_text(s->doc, "script"));
+    json_decref(old);
+    return same;
 }
 
-/* ---- Folder ---------------------------------------------------------------------------------- */
-/* -o, or a folder called after the script that is not there yet. */
-static kadr_status make_folder(struct story *s, kadr_error *err) {
+static const char *name_folder(const struct story *s) {
     struct arena *a = &s->cli->arena;
-    s->folder = s->cli->rq->output;
-    if (!s->folder) {
-        const char *name = file_name(s->script), *extension = file_extension(name);
-        int n = (int)(strlen(name) - strlen(extension) - (*extension != 0));
-        s->folder = arena_printf(a, "%.*s-board", n, name);
-        for (int k = 2; s->folder && (file_is_folder(s->folder) || file_exists(s->folder)); k++)
-            s->folder = arena_printf(a, "%.*s-board-%d", n, name, k);
-    }
-    return s->folder ? file_make_folders(s->folder, err) : err_nomem(err, "a path", 0);
+    const char *name = file_name(s->file), *extension = file_extension(name);
+    int n = (int)(strlen(name) - strlen(extension) - (*extension != 0));
+    if (!strcmp(name, BOARD_NAME)) /* a board that was drawn lies where its pictures lie */
+        return name == s->file
+                   ? "."
+                   : arena_strndup(a, s->file, (size_t)(name - s->file - (name - s->file > 1)));
+    const char *folder = arena_printf(a, "%.*s-board", n, name);
+    for (int k = 2; folder && !is_ours(s, folder); k++)
+        folder = arena_printf(a, "%.*s-board-%d", n, name, k);
+    return folder;
 }
 
-static kadr_status write_json(struct story *s, const char *name, const json_t *json,
-                              kadr_error *err) {
-    struct buf text;
-    kadr_status status;
-    const char *path = file_join(&s->cli->arena, s->folder, name);
-    buf_init(&text, s->cli->mem);
-    cli_dump_json(&text, json);
-    if (!path || !buf_ok(&text)) status = err_nomem(err, name, text.size);
-    else status = file_write_atomic(s->cli->mem, path, text.data, text.size, err);
-    buf_free(&text);
+kadr_status story_folder(struct story *s, kadr_error *err) {
+    json_t *old = NULL;
+    if (s->folder) return KADR_OK;
+    if (!*document_text(s->doc, "script"))
+        json_object_set_new(s->doc, "script", json_string(file_name(s->file)));
+    s->folder = s->cli->rq->output ? s->cli->rq->output : name_folder(s);
+    s->path = s->folder ? story_file(s, BOARD_NAME) : NULL;
+    if (!s->path) return err_nomem(err, "a path", 0);
+    if (!file_is_there(s->path)) return KADR_OK;
+    kadr_status status = document_read(&old, s->cli->mem, s->path, err);
+    if (status == KADR_OK) status = document_inherit(s->doc, old, err);
+    json_decref(old);
     return status;
 }
 
-/* What the script says, and the picture when there is one. */
-static json_t *describe_panel(const struct story *s, size_t i) {
-    const struct board_panel *p = &s->board.panels[i];
-    return json_pack("{s:s, s:s, s:s, s:s?, s:s?, s:f, s:s?}", "number", p->number, "prompt",
-                     p->prompt, "action", p->action, "scene", p->scene, "shot", p->shot, "duration",
-                     p->duration, "picture",
-                     s->picture[i] ? file_name(s->picture[i]) : (const char *)NULL);
-}
-
-/* board.json as far as the drawing is. */
-static kadr_status write_board(struct story *s, kadr_error *err) {
-    json_t *panels = json_array();
-    for (size_t i = 0; panels && i < s->board.count; i++)
-        json_array_append_new(panels, describe_panel(s, i));
-    json_t *board = json_pack("{s:s, s:o}", "script", file_name(s->script), "panels", panels);
-    if (!board) return err_nomem(err, "board.json", 0);
-    kadr_status status = write_json(s, "board.json", board, err);
-    json_decref(board);
+kadr_status story_save(struct story *s, kadr_error *err) {
+    kadr_status status = document_save(s->doc, s->cli->mem, s->path, !s->saved, err);
+    s->saved = true;
     return status;
 }
 
-static kadr_status deliver(struct drawing *d, const kadr_picture *p) {
-    struct story *s = d->user;
-    struct arena *a = &d->cli->arena;
-    char *name = arena_printf(a, "panel-%03zu.png", p->request + 1);
-    const char *path = name ? file_join(a, s->folder, name) : NULL;
-    if (!path) return err_nomem(&d->error, "a path", 0);
-    kadr_status status = result_write(d->cli, p, path, d->pictures, &d->error);
-    if (status != KADR_OK) return status;
-    s->picture[p->request] = path;
-    return write_board(s, &d->error);
+kadr_status story_panel(const struct story *s, const char *number, size_t *at, kadr_error *err) {
+    if (document_find(s->doc, number, at)) return KADR_OK;
+    return err_set(err, KADR_EUSAGE, "%s: no panel of number \"%.100s\"", s->file, number);
 }
 
 /* ---- Contact sheet --------------------------------------------------------------------------- */
@@ -153,16 +98,23 @@ static kadr_status read_small(struct mem *m, const char *path, struct image *sma
     return status;
 }
 
-static kadr_status write_sheet(struct story *s, size_t first, size_t count, const char *path,
+static kadr_status write_sheet(const struct story *s, size_t first, size_t count, const char *path,
                                kadr_error *err) {
     struct mem *m = s->cli->mem;
     struct image images[SHEET_PANELS] = {{0}}, sheet = {0};
     struct sheet_panel panels[SHEET_PANELS] = {{0}};
+    char numbers[SHEET_PANELS][24];
     kadr_status status = KADR_OK;
     for (size_t i = 0; status == KADR_OK && i < count; i++) {
-        const struct board_panel *p = &s->board.panels[first + i];
-        panels[i] = (struct sheet_panel){&images[i], p->number, *p->action ? p->action : p->prompt};
-        status = read_small(m, s->picture[first + i], &images[i], err);
+        const json_t *p = document_panel(s->doc, first + i);
+        const char *picture = document_picture(p), *action = document_text(p, "action");
+        if (!*action) action = document_text(p, "prompt");
+        panels[i] = (struct sheet_panel){picture ? &images[i] : NULL,
+                                         document_number(p, numbers[i]), action};
+        if (!picture) continue;
+        const char *from = story_file(s, picture);
+        status = from ? read_small(m, from, &images[i], err) : err_nomem(err, "a path", 0);
+        if (status != KADR_OK) err_context(err, "panel %s", panels[i].number);
     }
     const struct sheet_style style = {.width = SHEET_WIDTH};
     if (status == KADR_OK) status = sheet_make(panels, count, style, m, &sheet, err);
@@ -172,16 +124,15 @@ static kadr_status write_sheet(struct story *s, size_t first, size_t count, cons
     return status;
 }
 
-/* sheet.png, and sheet-2.png and so on for more panels than one holds. */
-static kadr_status write_sheets(struct story *s, json_t *sheets, kadr_error *err) {
+kadr_status story_sheets(const struct story *s, json_t *sheets, kadr_error *err) {
     struct arena *a = &s->cli->arena;
     kadr_status status = KADR_OK;
-    for (size_t first = 0; status == KADR_OK && first < s->board.count; first += SHEET_PANELS) {
-        size_t count =
-            s->board.count - first < SHEET_PANELS ? s->board.count - first : SHEET_PANELS;
+    size_t all = document_count(s->doc);
+    for (size_t first = 0; status == KADR_OK && first < all; first += SHEET_PANELS) {
+        size_t count = all - first < SHEET_PANELS ? all - first : SHEET_PANELS;
         const char *name =
             first ? arena_printf(a, "sheet-%zu.png", first / SHEET_PANELS + 1) : "sheet.png";
-        const char *path = name ? file_join(a, s->folder, name) : NULL;
+        const char *path = name ? story_file(s, name) : NULL;
         if (!path || json_array_append_new(sheets, json_string(path)))
             return err_nomem(err, "a contact sheet", 0);
         status = write_sheet(s, first, count, path, err);
@@ -189,30 +140,83 @@ static kadr_status write_sheets(struct story *s, json_t *sheets, kadr_error *err
     return status;
 }
 
-/* ---- The command ----------------------------------------------------------------------------- */
-static kadr_status draw_story(struct story *s, json_t *result, kadr_error *err) {
-    double began = sys_seconds();
-    json_t *pictures = json_object_get(result, "pictures");
-    struct drawing d = {.cli = s->cli, .pictures = pictures, .deliver = deliver, .user = s};
-    kadr_status status = make_folder(s, err);
-    if (status == KADR_OK) status = drawing_run(&d, s->requests, s->board.count, err);
-    if (status == KADR_OK) status = write_sheets(s, json_object_get(result, "sheets"), err);
-    if (status == KADR_OK) status = result_finish(s->cli, result, sys_seconds() - began, err);
-    if (status == KADR_OK)
-        console_say(&s->cli->console, "%s: panels, sheet.png, board.json", s->folder);
-    return status;
+/* ---- The commands ---------------------------------------------------------------------------- */
+static kadr_status draw(struct story *s, char **word, kadr_error *err) {
+    (void)word;
+    kadr_status status = story_folder(s, err);
+    return status == KADR_OK ? board_draw(s, err) : status;
+}
+
+static kadr_status init(struct story *s, char **word, kadr_error *err) {
+    (void)word;
+    struct arena *a = &s->cli->arena;
+    const char *to = s->cli->rq->output, *name = file_name(s->file);
+    size_t n = strlen(name) - strlen(file_extension(name));
+    if (!to) to = arena_printf(a, "%.*s.json", (int)(n && name[n - 1] == '.' ? n - 1 : n), name);
+    if (!to) return err_nomem(err, "a path", 0);
+    if (file_is_there(to))
+        return err_set(err, KADR_EUSAGE, "%s is there; say another name with -o", to);
+    bool theirs = !strcmp(file_extension(to), "storyboarder");
+    json_t *out = theirs ? document_to_storyboarder(s->doc) : json_incref(s->doc);
+    kadr_status status =
+        out ? document_save(out, s->cli->mem, to, false, err) : err_nomem(err, "a board", 0);
+    json_decref(out);
+    const char *line = arena_printf(a, "%s\n", to);
+    return status == KADR_OK && line ? cli_print(line, err) : status;
+}
+
+static kadr_status pick(struct story *s, char **word, kadr_error *err) {
+    size_t at, i;
+    json_t *one;
+    const char *text = word[1] + (*word[1] == 'v');
+    long version = strtol(text, NULL, 10);
+    kadr_status status = story_panel(s, word[0], &at, err);
+    if (status == KADR_OK) status = story_folder(s, err);
+    if (status != KADR_OK) return status;
+    json_t *panel = document_panel(s->doc, at);
+    json_array_foreach(json_object_get(panel, "versions"), i, one) {
+        if (json_integer_value(json_object_get(one, "version")) != version) continue;
+        json_object_set_new(panel, "approved", json_integer(version));
+        json_object_set(panel, "url", json_object_get(one, "url"));
+        return story_save(s, err);
+    }
+    return err_set(err, KADR_EUSAGE, "panel %.20s has no version \"%.20s\"; it has %zu", word[0],
+                   word[1], json_array_size(json_object_get(panel, "versions")));
+}
+
+static kadr_status revise(struct story *s, char **word, kadr_error *err) {
+    kadr_status status = story_folder(s, err);
+    return status == KADR_OK ? board_revise(s, word[0], err) : status;
 }
 
 kadr_status command_board(struct cli *cli, kadr_error *err) {
-    struct story s = {.cli = cli, .script = cli->word[0]};
-    json_t *result = json_pack("{s:[], s:[]}", "pictures", "sheets");
+    static const struct {
+        const char *name, *takes;
+        int words; /* with itself */
+        kadr_status (*run)(struct story *, char **word, kadr_error *);
+    } ways[] = {{"draw", "FILE", 2, draw},
+                {"init", "FILE", 2, init},
+                {"pick", "FOLDER PANEL VERSION", 4, pick},
+                {"revise", "FOLDER PANEL", 3, revise}};
+    struct story s = {0};
     kadr_status status = cli_prepare(cli, err);
-    if (status == KADR_OK) status = board_read(&s.board, cli->mem, s.script, err);
-    if (status == KADR_OK) status = make_requests(&s, err);
-    if (status == KADR_OK && !result) status = err_nomem(err, "the report", 0);
-    if (status == KADR_OK) status = draw_story(&s, result, err);
-    for (size_t i = 0; s.requests && i < s.board.count; i++) kadr_request_free(s.requests[i]);
-    board_free(&s.board);
-    json_decref(result);
+    if (status != KADR_OK) return status;
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        if (strcmp(cli->word[0], ways[i].name) != 0) continue;
+        if (cli->words != ways[i].words)
+            return err_set(err, KADR_EUSAGE, "expected %s after `kadr board %s`", ways[i].takes,
+                           ways[i].name);
+        status = story_open(&s, cli, cli->word[1], err);
+        if (status == KADR_OK) status = ways[i].run(&s, cli->word + 2, err);
+        story_close(&s);
+        return status;
+    }
+    if (cli->words != 1)
+        return err_set(err, KADR_EUSAGE,
+                       "board %.100s: expected draw, init, revise, pick, or one FILE",
+                       cli->word[0]);
+    status = story_open(&s, cli, cli->word[0], err);
+    if (status == KADR_OK) status = draw(&s, NULL, err);
+    story_close(&s);
     return status;
 }

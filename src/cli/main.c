@@ -15,12 +15,21 @@ static const struct command command_table[] = {
      "file is overwritten; several pictures are numbered. Beside each picture, NAME.kadr.json "
      "tells the time and the memory that drawing it took.",
      command_generate},
-    {"board", "FILE", 1, 1, KADR_FOR_BOARD, "draw a storyboard of a script",
-     "Draws one picture for each panel of a script: a plain text of one paragraph a panel, or "
-     "Fountain. Panels are in the folder of -o (without it: a new folder named after the script) "
-     "as panel-001.png, panel-002.png and so on, each as soon as it is drawn, with sheet.png, the "
-     "contact sheet, and board.json. Panel n takes seed + n - 1 unless the script says another. "
-     "Where neither you nor the model say a size, panels are 16:9.",
+    {"board", "[draw|init|revise|pick] FILE", 1, -1, KADR_FOR_BOARD,
+     "draw a storyboard of a script",
+     "draw FILE (`kadr board FILE` is the same): draws the panels of a plain text of one paragraph "
+     "a "
+     "panel, of Fountain, of a .storyboarder file or of a board as kadr writes it. Pictures are in "
+     "the "
+     "folder of -o (without it: one named after the file) as panel-001.png and so on, each as soon "
+     "as "
+     "it is drawn, with sheet.png, the contact sheet, and board.json. Only panels that changed are "
+     "drawn again, as panel-001-v2.png; nothing is deleted. Panel n takes seed + n - 1 unless it "
+     "says "
+     "another. Where neither you nor the model say a size, panels are 16:9.\n"
+     "init FILE: writes the board of a script, to be edited (-o, or NAME.json). "
+     "revise FOLDER PANEL: draws one panel again, from its picture with --strength, within --mask, "
+     "with another --prompt or --seed. pick FOLDER PANEL v2: which version counts.",
      command_board},
     {"cast", "add NAME PICTURE...|list|show NAME|check NAME PICTURE...|remove NAME|export NAME", 1,
      -1, KADR_FOR_CAST, "keep characters that stay the same",

@@ -164,7 +164,7 @@ class Usage(Cli):
             (["generate", "x", "-o", "x.jpg"], "ends in .png"),
             (["generate", "x", "--mask", "m.png"], "init"),
             (["generate", "x", "--prompt", "y"], "one prompt"),
-            (["board"], "expected FILE"),
+            (["board"], "FILE after `kadr board`"),
             (["config", "sing"], "expected show, path or check"),
             (["help", "sing"], "unknown command"),
         ]:
@@ -371,12 +371,63 @@ class Board(Cli):
         width, height = read_png(board / "sheet.png")[:2]
         self.assertGreater(width, settings[0]["width"])
         summary = json.loads((board / "board.json").read_text())
-        self.assertEqual([p["picture"] for p in summary["panels"]], [f"panel-00{i}.png" for i in (1, 2, 3)])
+        self.assertEqual([p["url"] for p in summary["boards"]], [f"panel-00{i}.png" for i in (1, 2, 3)])
         self.assertIn("peak memory", done.stderr)
         self.kadr("generate", "--from", board / "panel-002.png", "-o", "again.png")
         self.assertEqual((self.folder / "again.png").read_bytes(), (board / "panel-002.png").read_bytes())
-        # A second time nothing is overwritten.
-        self.assertIn("story-board-2/panel-001.png", self.kadr("board", "story.txt", "-s", "10", "--steps", "2").stdout)
+        # What did not change is not drawn again, what did becomes another version, and nothing is overwritten.
+        before = {p.name: p.read_bytes() for p in board.glob("panel-*.png")}
+        self.assertIn("nothing changed", self.kadr("board", "story.txt", "-s", "10", "--steps", "2").stderr)
+        (self.folder / "story.txt").write_text("A red fox in a forest.\n\nA green cat on a beach. [[seed: 70]]\n\nA dog at night.\n")
+        self.assertEqual(self.kadr("board", "draw", "story.txt", "-s", "10", "--steps", "2").stdout, "story-board/panel-002-v2.png\n")
+        self.assertEqual({n: (board / n).read_bytes() for n in before}, before)
+        # Another board's folder is left alone.
+        (self.folder / "other").mkdir()
+        (self.folder / "other/story.txt").write_text("A red fox.\n")
+        (board / "board.json").write_text((board / "board.json").read_text().replace('"story.txt"', '"theirs.txt"'))
+        self.assertIn("story-board-2/panel-001.png", self.kadr("board", "other/story.txt", "-s", "10", "--steps", "2").stdout)
+
+    def test_versions_are_picked_and_revised(self):
+        (self.folder / "story.fountain").write_text("Style: flat\n\nEXT. BEACH - DAY\n\nA red fox.\n\nA blue cat. [[number: 12A]]\n")
+        self.assertEqual(self.kadr("board", "init", "story.fountain").stdout, "story.json\n")
+        self.assertIn("story.json is there", self.kadr("board", "init", "story.fountain", status=2).stderr)
+        told = self.kadr("board", "draw", "story.json", "-o", "out", "-s", "3", "--steps", "2").stdout
+        self.assertEqual(told, "out/panel-001.png\nout/panel-012A.png\n")
+        self.assertEqual(json.loads(read_png(self.folder / "out/panel-001.png")[3]["kadr"])["prompt"], "A red fox, beach, day, flat")
+        # A panel put in does not change the others.
+        story = json.loads((self.folder / "story.json").read_text())
+        story["boards"].insert(0, {"number": "0A", "prompt": "a tree", "mine": 5})
+        (self.folder / "story.json").write_text(json.dumps(story))
+        self.assertEqual(self.kadr("board", "draw", "story.json", "-o", "out", "--steps", "2").stdout, "out/panel-000A.png\n")
+        self.assertEqual(self.kadr("board", "revise", "out", "12A", "--seed", "9", "--steps", "2").stdout, "out/panel-012A-v2.png\n")
+        self.kadr("board", "revise", "out", "1", "--strength", "0.5", "--prompt", "a green fox", "--steps", "2")
+        self.assertIn("nothing changed", self.kadr("board", "draw", "out", "--steps", "2").stderr)
+        self.kadr("board", "pick", "out", "12A", "v1")
+        panel = json.loads((self.folder / "out/board.json").read_text())["boards"]
+        self.assertEqual([p["url"] for p in panel], ["panel-000A.png", "panel-001-v2.png", "panel-012A.png"])
+        self.assertEqual((panel[0]["mine"], panel[2]["approved"], panel[2]["seed"]), (5, 1, 9))
+        self.assertIn("no version", self.kadr("board", "pick", "out", "12A", "v7", status=2).stderr)
+        self.assertIn("number \"5\"", self.kadr("board", "draw", "out", "--panels", "5", status=2).stderr)
+        # Drafts are half as large; the final pictures begin from them.
+        self.kadr("board", "draw", "out", "--draft", "--panels", "0A", "--steps", "4")
+        self.assertEqual(read_png(self.folder / "out/panel-000A-v2.png")[:2], (96, 64))
+        self.assertEqual(self.kadr("board", "draw", "out", "--final", "--strength", "0.5", "--steps", "4").stdout, "out/panel-000A-v3.png\n")
+        self.assertEqual(read_png(self.folder / "out/panel-000A-v3.png")[:2], (192, 128))
+
+    def test_a_killed_run_goes_on_with_the_same_bytes(self):
+        (self.folder / "story.txt").write_text("\n\n".join(f"A red fox number {i}." for i in range(6)))
+        whole = ["board", "story.txt", "-s", "10", "--steps", "6", "-t", "1"]
+        self.kadr(*whole, "-o", "whole")
+        for wait in (0.2, 0.5, 0.8):
+            program = subprocess.Popen([KADR, *whole, "-o", "cut"], cwd=self.folder, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(wait)
+            program.kill()
+            program.wait()
+        self.kadr(*whole, "-o", "cut")
+        names = sorted(p.name for p in (self.folder / "whole").glob("*.png"))
+        self.assertEqual(sorted(p.name for p in (self.folder / "cut").glob("*.png")), names)
+        for name in names:
+            self.assertEqual((self.folder / "cut" / name).read_bytes(), (self.folder / "whole" / name).read_bytes(), name)
 
     def test_mistakes_name_the_line_and_draw_nothing(self):
         (self.folder / "story.txt").write_text("A fox.\n\nA cat. [[steps: many]]\n")
