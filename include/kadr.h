@@ -130,6 +130,7 @@ enum kadr_option_use {
     KADR_FOR_BENCH = 1 << 6,
     KADR_FOR_DOCTOR = 1 << 7,
     KADR_FOR_CAST = 1 << 8,
+    KADR_FOR_SERVE = 1 << 9,
     KADR_IN_SETTINGS = 1 << 16, /* decides the pixels: stands in a picture's settings */
     KADR_IN_CONFIG = 1 << 17    /* may stand in kadr.ini and the environment */
 };

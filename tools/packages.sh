@@ -3,9 +3,9 @@
 #   packages_install build check  and what its tests need
 # Debian (apt-get) and macOS (Homebrew); as root or with sudo; does nothing when all is there.
 
-debian_build='gcc meson ninja-build pkg-config libc6-dev libjansson-dev libpng-dev libjpeg-dev libwebp-dev libinih-dev libxxhash-dev libchafa-dev libsqlite3-dev'
+debian_build='gcc meson ninja-build pkg-config libc6-dev libjansson-dev libpng-dev libjpeg-dev libwebp-dev libinih-dev libxxhash-dev libchafa-dev libsqlite3-dev libmicrohttpd-dev'
 debian_check='python3 python3-venv clang clang-format libclang-rt-14-dev libcmocka-dev libsimde-dev man-db gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user git'
-brew_build='meson ninja pkg-config jansson libpng jpeg-turbo webp inih xxhash chafa sqlite'
+brew_build='meson ninja pkg-config jansson libpng jpeg-turbo webp inih xxhash chafa sqlite libmicrohttpd'
 brew_check='python3 llvm clang-format cmocka'
 
 as_root() {

@@ -127,6 +127,7 @@ kadr_status command_plan(struct cli *cli, kadr_error *err);
 kadr_status command_bench(struct cli *cli, kadr_error *err);
 kadr_status command_doctor(struct cli *cli, kadr_error *err);
 kadr_status command_cast(struct cli *cli, kadr_error *err);
+kadr_status command_serve(struct cli *cli, kadr_error *err);
 kadr_status command_config(struct cli *cli, kadr_error *err);
 kadr_status command_help(struct cli *cli, kadr_error *err);
 kadr_status command_man(struct cli *cli, kadr_error *err);

@@ -70,6 +70,12 @@ static const struct command command_table[] = {
     {"verify", "FILE", 1, 1, KADR_FOR_PACK, "check a packed model",
      "Reads a file that `kadr pack` wrote and compares the checksum of every tensor.",
      command_verify},
+    {"serve", "", 0, 0, KADR_FOR_SERVE, "draw for a web page and for other programs",
+     "Listens at http://127.0.0.1:7870/ with a page to draw from, kadr's own API and the one of "
+     "OpenAI's image clients, and draws what was asked for, one after the other. The queue and the "
+     "pictures are in the folder of --store and survive whatever ends the program. Ctrl-C ends "
+     "it.",
+     command_serve},
     {"config", "[show|path|check]", 0, 1, DRAWS, "show or check the configuration",
      "show: every value and where it came from, for the flags that are given. path: the files "
      "that are read. check: says what is wrong with files, environment and flags before anything "

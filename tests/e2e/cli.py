@@ -19,7 +19,7 @@ import xml.etree.ElementTree
 import zlib
 
 KADR = os.environ["KADR"]
-COMMANDS = ["generate", "board", "tokens", "inspect", "plan", "bench", "doctor", "pack", "verify", "config", "completion",
+COMMANDS = ["generate", "board", "tokens", "inspect", "plan", "bench", "doctor", "pack", "verify", "serve", "config", "completion",
             "man", "help", "version"]
 
 
