@@ -182,7 +182,7 @@ static void slow_reads(void **unused) {
 /* The fault at every read in turn: an error that names the file, or the right picture. */
 static void never_another_picture(enum fault fault, bool may_go_on) {
     int failed = 0, drawn = 0;
-    for (int at = 1; at <= all_calls; at += at < 40 ? 1 : 1 + all_calls / 60) {
+    for (int at = 1; at <= all_calls; at += at < 20 ? 1 : 1 + all_calls / 30) {
         uint8_t rgb[PIXELS] = {0};
         kadr_error err = {0};
         copy_file(other, packed);

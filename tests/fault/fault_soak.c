@@ -1,5 +1,5 @@
 /* Many drawings with changing settings in one process: memory goes back after each, none creeps.
- * 40 pictures; KADR_LONG=1: 200.
+ * 28 pictures; KADR_LONG=1: 200.
  */
 #include "base/sys.h"
 #include "draw/context.h"
@@ -40,7 +40,7 @@ static kadr_request *request(int n) {
 
 static void flat(void **unused) {
     (void)unused;
-    int pictures = getenv("KADR_LONG") ? 200 : 40, warm = 16;
+    int pictures = getenv("KADR_LONG") ? 200 : 28, warm = 14;
     kadr_context *ctx;
     size_t idle = 0;
     assert_int_equal(kadr_open(&(kadr_config){.threads = 2}, &ctx, NULL), KADR_OK);
