@@ -51,6 +51,8 @@ def read_png(path):
 
 
 class Cli(unittest.TestCase):
+    size = (96, 64) if "ASAN_OPTIONS" in os.environ else (192, 128)  # sanitized programs are slow
+
     def setUp(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="kadr-cli-"))
         self.addCleanup(shutil.rmtree, self.folder)
@@ -76,7 +78,8 @@ class Cli(unittest.TestCase):
 
     def draw(self, *arguments, **more):
         """A picture in little time."""
-        return self.kadr("generate", *arguments, "--steps", "2", **more)
+        small = {"KADR_WIDTH": str(self.size[0]), "KADR_HEIGHT": str(self.size[1])}
+        return self.kadr("generate", *arguments, "--steps", "2", **small, **more)
 
 
 class Help(Cli):
@@ -293,7 +296,7 @@ class Generate(Cli):
 
     def test_strange_prompts(self):
         for seed, prompt in enumerate(["", "лиса в снегу", "a (fox:1.3) BREAK [dog] \\(x\\)", "🦊" * 40, "-x", "a\nb"]):
-            self.kadr("generate", "-s", seed, "--steps", "2", "--", prompt)
+            self.kadr("generate", "-s", seed, "--steps", "2", "-W", "96", "-H", "64", "--", prompt)
             texts = read_png(self.folder / f"kadr-{seed}.png")[3]
             self.assertEqual(json.loads(texts["kadr"])["prompt"], prompt)
 
@@ -359,6 +362,10 @@ class Interrupt(Cli):
 
 
 class Board(Cli):
+    def setUp(self):
+        super().setUp()
+        self.environment |= {"KADR_WIDTH": str(self.size[0]), "KADR_HEIGHT": str(self.size[1])}
+
     def test_panels_sheet_and_summary(self):
         (self.folder / "story.txt").write_text("A red fox in a forest.\n\nA blue cat on a beach. [[seed: 70]]\n\n# note\nA dog at night.\n")
         done = self.kadr("board", "story.txt", "-s", "10", "--steps", "2")
@@ -388,6 +395,7 @@ class Board(Cli):
         self.assertIn("story-board-2/panel-001.png", self.kadr("board", "other/story.txt", "-s", "10", "--steps", "2").stdout)
 
     def test_versions_are_picked_and_revised(self):
+        self.environment |= {"KADR_WIDTH": "192", "KADR_HEIGHT": "128"}  # drafts are half as large
         (self.folder / "story.fountain").write_text("Style: flat\n\nEXT. BEACH - DAY\n\nA red fox.\n\nA blue cat. [[number: 12A]]\n")
         self.assertEqual(self.kadr("board", "init", "story.fountain").stdout, "story.json\n")
         self.assertIn("story.json is there", self.kadr("board", "init", "story.fountain", status=2).stderr)
@@ -416,11 +424,13 @@ class Board(Cli):
 
     def test_a_killed_run_goes_on_with_the_same_bytes(self):
         (self.folder / "story.txt").write_text("\n\n".join(f"A red fox number {i}." for i in range(6)))
-        whole = ["board", "story.txt", "-s", "10", "--steps", "6", "-t", "1"]
+        whole = ["board", "story.txt", "-s", "10", "--steps", "4", "-t", "1"]
         self.kadr(*whole, "-o", "whole")
-        for wait in (0.2, 0.5, 0.8):
+        for there in (0, 1, 3):
             program = subprocess.Popen([KADR, *whole, "-o", "cut"], cwd=self.folder, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            time.sleep(wait)
+            while program.poll() is None and len(list(self.folder.glob("cut/*.png"))) < there:
+                time.sleep(0.002)
+            time.sleep(0.05)
             program.kill()
             program.wait()
         self.kadr(*whole, "-o", "cut")
@@ -463,7 +473,9 @@ class Looking(Cli):
         self.assertIn("fits", self.kadr("plan", "a fox").stdout)
 
     def test_plan_that_does_not_fit_tells_what_would(self):
-        asked = ["a fox", "-W", "4096", "-H", "2048", "-M", "48M"]
+        small = json.loads(self.kadr("plan", "a fox", "-W", "1024", "-H", "512", "-M", "8M", "--json", status=4).stdout)
+        memory = (small["requests"][0]["peak_bytes"] >> 20) + 8
+        asked = ["a fox", "-W", "4096", "-H", "2048", "-M", f"{memory}M"]
         plan = json.loads(self.kadr("plan", *asked, "--json", status=4).stdout)
         self.assertFalse(plan["fits"])
         others = plan["requests"][0]["alternatives"]
@@ -499,9 +511,10 @@ class Looking(Cli):
         self.assertEqual(len(steps["steps"]), 3)
         self.assertEqual(steps["seconds_per_step"], sorted(steps["steps"])[1])
         self.assertLessEqual(steps["tflop_per_step"], 1)
-        whole = json.loads(self.kadr("bench", "--steps", "1", "--json").stdout)
+        small = ["bench", "--steps", "1", "-W", "96", "-H", "64"]
+        whole = json.loads(self.kadr(*small, "--json").stdout)
         self.assertGreater(whole["six_seconds"], whole["one_seconds"])
-        self.assertIn("6 pictures", self.kadr("bench", "--steps", "1").stdout)
+        self.assertIn("6 pictures", self.kadr(*small).stdout)
 
     def test_packed_model_draws_the_same(self):
         model = pathlib.Path(os.environ["KADR_MODELS"]) / "mini"

@@ -119,7 +119,7 @@ static void draw_with_casts(kadr_context *ctx, struct mem *m, const char *model,
     const char *name;
     int number = 0;
     json_object_foreach(cases, name, options) {
-        if (getenv("KADR_FEW") && number++ % 8) continue;
+        if (getenv("KADR_FEW") && number++ % 16) continue;
         struct run_case c = {m, model, folder, name, casts, 0, 99, 0};
         const kadr_observer observer = {.user = &c, .picture = on_picture};
         kadr_request *rq = request_of(&c, options);

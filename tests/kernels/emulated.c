@@ -22,7 +22,8 @@ union lanes {
     uint16_t h[32];
 };
 
-#define EMULATE static inline __attribute__((always_inline))
+/* Never inlined: the tiles are unrolled, and the compiler would work for minutes. */
+#define EMULATE static __attribute__((noinline, unused))
 #define UNARY(name, expression)                                                                    \
     EMULATE __m512 name(__m512 a_) {                                                               \
         union lanes a = {.v = a_}, r;                                                              \
