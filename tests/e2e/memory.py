@@ -1,7 +1,8 @@
 """The memory promise, from outside: for many settings the plan's peak P holds the measured peak and is tight,
-P - max(10 %, 16 MiB) <= measured <= P <= SIZE, and the budget never changes a pixel. Every setting is drawn without a
-limit, with a roomy one, and with the least that the plan says is enough, and where a memory cgroup can be made (as root)
-inside one of exactly that size, without swap: nothing is killed, and what the group's processes hold stays below.
+P - max(10 %, 16 MiB) <= measured <= P <= SIZE, and the budget never changes a pixel. Every setting, identity lock on
+and off among them, is drawn without a limit, with a roomy one, and with the least that the plan says is enough, and
+where a memory cgroup can be made (as root) inside one of exactly that size, without swap: nothing is killed, and what
+the group's processes hold stays below.
 
 Needs only Python's standard library. KADR is the program, KADR_TEST_DATA the folder of test data; KADR_FULL_MODEL, when
 set, a packed model of SDXL's size that is drawn with too (an hour).
@@ -23,9 +24,11 @@ KADR = os.environ["KADR"]
 DATA = pathlib.Path(os.environ["KADR_TEST_DATA"])
 MINI = DATA.parents[1] / "models" / "mini"
 PICTURES = DATA / "golden" / "mini" / "pictures"
+LONG = "KADR_LONG" in os.environ
 MIB = 1 << 20
 
 SIZES = [(192, 128), (128, 192), (256, 256), (384, 256), (512, 512), (768, 432)]
+LONG_SIZES = [(768, 768), (1024, 1024), (1024, 576)]
 FULL_SIZES = [(512, 512), (768, 768), (1024, 1024), (1024, 576)]
 VARIANTS = {
     "plain": [],
@@ -34,6 +37,9 @@ VARIANTS = {
     "img2img": ["--init", str(PICTURES / "init.png"), "--strength", "0.7"],
     "inpaint": ["--init", str(PICTURES / "init.png"), "--mask", str(PICTURES / "mask.png")],
     "lora": ["--lora", str(PICTURES / "kohya.safetensors") + ":0.5"],
+    "identity": ["--cast", "fox:0.6@left"],
+    "identity off": ["--cast", "fox:0.6@left", "--identity-lock", "off"],
+    "drift": ["--cast", "fox", "--retry-drift", "1"],
 }
 
 
@@ -89,6 +95,14 @@ class Group:
 
 
 class Memory(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        casts = tempfile.TemporaryDirectory(prefix="kadr-casts-")
+        cls.addClassCleanup(casts.cleanup)
+        os.environ["KADR_CAST_FOLDER"] = casts.name
+        subprocess.run([KADR, "cast", "add", "fox", str(PICTURES / "init.png"), "-m", str(MINI), "-q",
+                        "--drift-threshold", "0.99"], check=True)
+
     def run_in(self, command, memory):
         """Runs it inside a group of that size, where one can be made."""
         group = Group(memory)
@@ -134,7 +148,7 @@ class Memory(unittest.TestCase):
     def settings(self):
         models = [("mini", str(MINI)), ("tiny-a", str(DATA / "models" / "tiny-a"))]
         for name, model in models:
-            for width, height in SIZES if name == "mini" else SIZES[:2]:
+            for width, height in SIZES + (LONG_SIZES if LONG else []) if name == "mini" else SIZES[:2]:
                 for precision in ("f32", "bf16"):
                     yield f"{name} {width}x{height} {precision}", ["-m", model, "-W", str(width), "-H", str(height),
                                                                    "--precision", precision]

@@ -46,8 +46,8 @@ static void hostile_text_is_made_printable(void **unused) {
         "\033[31mred\033[0m",
         "a\nb\r\tc\b\x7F",
         "caf\xC3\xA9 \xE7\x8B\x90 \xF0\x9F\xA6\x8A",
-        "\xC2\x9B"
-        "31m",
+        ("\xC2\x9B"
+         "31m"),
         "\xC3",
         "\xE7\x8B",
         "\xF0\x9F\xA6",
