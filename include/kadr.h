@@ -84,8 +84,10 @@ typedef enum kadr_log_level {
 } kadr_log_level;
 
 typedef struct kadr_config {
-    uint64_t memory; /* most bytes the whole process may take; 0: decided from what is free */
-    int threads;     /* 0: as many as there are processors */
+    uint64_t memory;  /* most bytes the whole process may take; 0: decided from what is free */
+    uint64_t reserve; /* of it, what the rest of the process may come to take while this draws:
+                         part of every plan */
+    int threads;      /* 0: as many as there are processors */
     kadr_log_level log_level;
     void (*log)(void *user, kadr_log_level level, const char *line); /* NULL: silence */
     void *user;
@@ -131,6 +133,9 @@ enum kadr_option_use {
     KADR_FOR_DOCTOR = 1 << 7,
     KADR_FOR_CAST = 1 << 8,
     KADR_FOR_SERVE = 1 << 9,
+    KADR_FOR_MODELS = 1 << 10,
+    KADR_FOR_PULL = 1 << 11,
+    KADR_FOR_WORK = 1 << 12,
     KADR_IN_SETTINGS = 1 << 16, /* decides the pixels: stands in a picture's settings */
     KADR_IN_CONFIG = 1 << 17    /* may stand in kadr.ini and the environment */
 };
@@ -165,15 +170,26 @@ KADR_API kadr_status kadr_request_set(kadr_request *rq, const char *name, const 
 KADR_API const char *kadr_request_get(const kadr_request *rq, const char *name);
 
 /* ---- Drawing --------------------------------------------------------------------------------- */
+/* Operations of one kind ("linear", "conv", "attention", ...) that were computed. */
+typedef struct kadr_operations {
+    const char *kind;
+    double seconds, flops; /* flops: multiply-adds times two, of products; else 0 */
+    uint64_t count;
+} kadr_operations;
+
 typedef struct kadr_progress {
     const char *stage;        /* "encode", "denoise", "decode"; "pack", "verify" */
     size_t picture, pictures; /* which of how many, from 0 */
+    size_t together;          /* so many are at work, `picture` the first of them */
     int step, steps;          /* within the picture */
     double seconds_per_step;  /* of late; 0: unknown yet */
     double seconds_left;      /* for everything; 0: unknown yet */
     uint64_t bytes_read;      /* of weights so far, by the run at hand */
     double seconds_reading;   /* that reading and unpacking them took, beside the arithmetic */
-    const uint8_t *preview;   /* small RGB picture of what is emerging, or NULL */
+    const kadr_operations *operations; /* by kind, all so far, by the run at hand; or NULL */
+    size_t operation_kinds;            /* how many there are */
+    const uint8_t *preview; /* small RGB pictures of what is emerging, `together` of them one after
+                               the other; or NULL */
     int preview_width, preview_height;
 } kadr_progress;
 
@@ -233,8 +249,9 @@ KADR_API kadr_status kadr_cast_make(kadr_context *ctx, const kadr_request *rq, c
                                     const char *const *pictures, size_t count, const char *path,
                                     const kadr_observer *observer, kadr_error *err);
 
-/* How near what pictures show comes to the cast in the file `cast`: the largest cosine between what
- * the image encoder sees in windows of the picture and saw in the references, into likeness[count].
+/* How near what pictures show comes to the cast in the file `cast`, -1 to 1 (the same), into
+ * likeness[count]: the mean, over the parts of a reference, of the largest cosine to what the image
+ * encoder sees in a window of the picture; of all references and windows the largest.
  * `rq` names the model, adapter and encoder as for kadr_cast_make; another encoder than the cast
  * was made with is KADR_EMODEL. */
 KADR_API kadr_status kadr_cast_likeness(kadr_context *ctx, const kadr_request *rq, const char *cast,

@@ -3,10 +3,10 @@
 #   packages_install build check  and what its tests need
 # Debian (apt-get) and macOS (Homebrew); as root or with sudo; does nothing when all is there.
 
-debian_build='gcc meson ninja-build pkg-config libc6-dev libjansson-dev libpng-dev libjpeg-dev libwebp-dev libinih-dev libxxhash-dev libchafa-dev libsqlite3-dev libmicrohttpd-dev'
-debian_check='python3 python3-venv clang clang-format libclang-rt-14-dev libcmocka-dev libsimde-dev man-db gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user git'
-brew_build='meson ninja pkg-config jansson libpng jpeg-turbo webp inih xxhash chafa sqlite libmicrohttpd'
-brew_check='python3 llvm clang-format cmocka'
+debian_build='gcc meson ninja-build pkg-config libc6-dev libjansson-dev libpng-dev libjpeg-dev libwebp-dev libinih-dev libxxhash-dev libchafa-dev libsqlite3-dev libmicrohttpd-dev libcurl4-openssl-dev libgnutls28-dev libpq-dev libcairo2-dev libpango1.0-dev fonts-dejavu-core'
+debian_check='python3 python3-venv clang clang-format libclang-rt-14-dev libcmocka-dev libsimde-dev man-db gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user git poppler-utils ffmpeg chromium chromium-driver slowhttptest postgresql strace libopenblas0'
+brew_build='meson ninja pkg-config jansson libpng jpeg-turbo webp inih xxhash chafa sqlite libmicrohttpd curl gnutls libpq cairo pango'
+brew_check='python3 llvm clang-format cmocka poppler ffmpeg postgresql@17 slowhttptest openblas'
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"
@@ -26,15 +26,28 @@ install_debian() {
     for pair in meson:meson ninja-build:ninja gcc:gcc pkg-config:pkg-config python3:python3; do
         command -v "${pair#*:}" >/dev/null 2>&1 && missing=$(echo " $missing " | sed "s/ ${pair%%:*} / /")
     done
+    # libcurl's headers come in variants that exclude each other.
+    pkg-config --exists libcurl 2>/dev/null && missing=$(echo " $missing " | sed "s/ libcurl4-openssl-dev / /")
     [ -n "$(echo $missing)" ] || return 0
     echo "kadr: installing with apt-get:$missing"
     as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq
     # shellcheck disable=SC2086
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+    apt_install $missing && return 0
+    # One name that this release does not have is no reason to go without the others.
+    lacking=
+    for p in $missing; do apt_install "$p" || lacking="$lacking $p"; done
+    [ -z "$lacking" ] || {
+        echo "kadr: could not be installed:$lacking" >&2
+        return 1
+    }
 }
+
+apt_install() { as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null; }
 
 install_brew() {
     missing=
+    # Is not where pkg-config looks.
+    export PKG_CONFIG_PATH="$(brew --prefix)/opt/libpq/lib/pkgconfig:${PKG_CONFIG_PATH:-}"
     for p in "$@"; do
         brew list --formula "$p" >/dev/null 2>&1 || missing="$missing $p"
     done

@@ -1,7 +1,8 @@
 """Everything into one diffusers folder in f16, with the adapter beside it.
 
-    python assemble.py --text runs/text --unet runs/lock/unet --vae runs/decoder --out model
-                       [--vision runs/lock/vision --adapter runs/lock/ip-adapter-plus_kadr.safetensors]
+    python assemble.py --text runs/text --unet runs/unet/unet --vae runs/vae --out model
+                       [--vision runs/unet/vision --adapter runs/unet/ip-adapter-plus_kadr.safetensors]
+                       [--lora runs/lcm/lcm.safetensors]
 """
 
 import argparse
@@ -13,6 +14,8 @@ import torch
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPVisionModelWithProjection
 
+from dataset import REFERENCE
+
 INDEX = {
     "_class_name": "StableDiffusionXLPipeline", "_diffusers_version": "0.19.0.dev0",
     "force_zeros_for_empty_prompt": True, "add_watermarker": None,
@@ -22,10 +25,10 @@ INDEX = {
     "vae": ["diffusers", "AutoencoderKL"],
 }  # fmt: skip
 PREPROCESSOR = {
-    "crop_size": 64, "do_center_crop": True, "do_convert_rgb": True, "do_normalize": True, "do_resize": True,
+    "crop_size": REFERENCE, "do_center_crop": True, "do_convert_rgb": True, "do_normalize": True, "do_resize": True,
     "feature_extractor_type": "CLIPFeatureExtractor", "image_processor_type": "CLIPImageProcessor",
     "image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711],
-    "resample": 3, "size": 64,
+    "resample": 3, "size": REFERENCE,
 }  # fmt: skip
 
 
@@ -53,7 +56,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     for name in ("text", "unet", "vae", "out"):
         parser.add_argument("--" + name, type=Path, required=True)
-    for name in ("vision", "adapter"):
+    for name in ("vision", "adapter", "lora"):
         parser.add_argument("--" + name, type=Path)
     args = parser.parse_args()
     out = args.out
@@ -68,7 +71,7 @@ def main():
         shutil.copytree(args.text / name, out / name, dirs_exist_ok=True)
     EulerDiscreteScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", num_train_timesteps=1000,
-        prediction_type="epsilon", timestep_spacing="leading", steps_offset=1, interpolation_type="linear",
+        prediction_type="epsilon", timestep_spacing="trailing", steps_offset=1, interpolation_type="linear",
         use_karras_sigmas=False,
     ).save_pretrained(out / "scheduler")  # fmt: skip
     write(out / "model_index.json", INDEX)
@@ -78,6 +81,9 @@ def main():
         write(folder / "preprocessor_config.json", PREPROCESSOR)
     if args.adapter:
         shutil.copy(args.adapter, out / "ip_adapter" / "ip-adapter-plus_kadr.safetensors")
+    if args.lora:
+        (out / "lora").mkdir(exist_ok=True)
+        shutil.copy(args.lora, out / "lora" / "lcm.safetensors")
     StableDiffusionXLPipeline.from_pretrained(out, torch_dtype=torch.float32)  # loads, or says why not
     sizes = {str(path.relative_to(out)): path.stat().st_size for path in sorted(out.rglob("*.safetensors"))}
     print(json.dumps({**sizes, "together": sum(sizes.values())}, indent=1))

@@ -1,9 +1,10 @@
-"""Renders the training set: frames, identity references of the same characters, attributes and figure boxes.
+"""Renders the training set: frames, references of the same characters, attributes, figure boxes and captions.
 
-    python dataset.py DATA --frames 40000 [--width 192 --height 128] [--jobs 2]
+    python dataset.py DATA --text runs/text --frames 96000 [--width 384 --height 256] [--jobs 2]
 
-Frame i depends on the seed and i alone. Writes frames.npy, references.npy (squares of REFERENCE),
-attributes.npy, boxes.npy and config.json.
+Frame i depends on the seed and i alone. Writes frames.npy, references.npy (squares of REFERENCE, one for each of two
+characters), attributes.npy, boxes.npy, captions.npy (CAPTIONS ways to tell it all, as the tokens of --text's tokenizer),
+hidden.npy (HIDDEN ways that do not tell who it is) and config.json.
 """
 
 import argparse
@@ -13,11 +14,16 @@ from multiprocessing import Pool
 from pathlib import Path
 
 import numpy as np
+from transformers import CLIPTokenizer
 
+from scenes.captions import caption
 from scenes.frame import render
-from scenes.world import NAMES, sample, sample_reference, to_index
+from scenes.world import NAMES, companion, has_companion, sample, sample_reference, to_index
 
-REFERENCE = 64  # side of a reference picture, as the image encoder sees it
+REFERENCE = 96  # side of a reference picture, as the image encoder sees it
+CAPTIONS, HIDDEN = 4, 2
+LENGTH = 77
+CHUNK = 250
 
 
 def shrink(picture, side):
@@ -26,52 +32,64 @@ def shrink(picture, side):
     return picture[: k * side, : k * side].reshape(side, k, side, k, 3).mean((1, 3)).astype(np.uint8)
 
 
+def reference(a, rng):
+    side = 2 * REFERENCE
+    return shrink(render(sample_reference(a, rng), rng.getrandbits(40), side * 3 // 2, side, True).picture, REFERENCE)
+
+
 def make(job):
-    folder, seed, begin, end, width, height = job
-    files = {n: np.load(folder / f"{n}.npy", mmap_mode="r+") for n in ("frames", "references", "attributes", "boxes")}
+    args, begin, end = job
+    folder = args.data
+    names = ("frames", "references", "attributes", "boxes", "captions", "hidden")
+    files = {n: np.load(folder / f"{n}.npy", mmap_mode="r+") for n in names}
+    tokenizer = CLIPTokenizer.from_pretrained(args.text / "tokenizer")
+
+    def tokens(texts):
+        return tokenizer(texts, padding="max_length", max_length=LENGTH, truncation=True).input_ids
+
     for i in range(begin, end):
-        rng = random.Random(seed * 1_000_003 + i)
+        rng = random.Random(args.seed * 1_000_003 + i)
         a = sample(rng)
-        frame = render(a, rng.getrandbits(40), width, height)
-        side = max(REFERENCE, height // REFERENCE * REFERENCE)
-        reference = render(sample_reference(a, rng), rng.getrandbits(40), side * 3 // 2, side, reference=True)
-        files["frames"][i], files["boxes"][i] = frame.picture, frame.box
-        files["references"][i] = shrink(reference.picture, REFERENCE)
-        files["attributes"][i] = to_index(a)
+        frame = render(a, rng.getrandbits(40), args.width, args.height)
+        files["frames"][i], files["boxes"][i], files["attributes"][i] = frame.picture, frame.boxes, to_index(a)
+        files["references"][i, 0] = reference(a, rng)
+        if has_companion(a):
+            files["references"][i, 1] = reference(companion(a), rng)
+        files["captions"][i] = tokens([caption(a, rng)[0] for _ in range(CAPTIONS)])
+        files["hidden"][i] = tokens([caption(a, rng, identity=False)[0] for _ in range(HIDDEN)])
     return end - begin
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("data", type=Path)
+    parser.add_argument("--text", type=Path, required=True)
     parser.add_argument("--frames", type=int, default=40000)
-    parser.add_argument("--width", type=int, default=192)
-    parser.add_argument("--height", type=int, default=128)
+    parser.add_argument("--width", type=int, default=384)
+    parser.add_argument("--height", type=int, default=256)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
     args = parser.parse_args()
-    if args.width % 8 or args.height % 8:
-        parser.error("width and height must be divisible by 8")
+    if args.width % 32 or args.height % 32:
+        parser.error("width and height must be divisible by 32")
     args.data.mkdir(parents=True, exist_ok=True)
     shapes = {
-        "frames": ((args.height, args.width, 3), np.uint8), "references": ((REFERENCE, REFERENCE, 3), np.uint8),
-        "attributes": ((len(NAMES),), np.int64), "boxes": ((4,), np.float32),
+        "frames": ((args.height, args.width, 3), np.uint8), "references": ((2, REFERENCE, REFERENCE, 3), np.uint8),
+        "attributes": ((len(NAMES),), np.uint8), "boxes": ((2, 4), np.float32),
+        "captions": ((CAPTIONS, LENGTH), np.uint16), "hidden": ((HIDDEN, LENGTH), np.uint16),
     }  # fmt: skip
     for name, (shape, kind) in shapes.items():
         np.lib.format.open_memmap(args.data / f"{name}.npy", "w+", kind, (args.frames, *shape))
-    config = {"frames": args.frames, "width": args.width, "height": args.height, "seed": args.seed}
-    (args.data / "config.json").write_text(json.dumps(config, indent=1) + "\n")
-    chunk = 500
-    jobs = [
-        (args.data, args.seed, at, min(at + chunk, args.frames), args.width, args.height)
-        for at in range(0, args.frames, chunk)
-    ]
+    jobs = [(args, at, min(at + CHUNK, args.frames)) for at in range(0, args.frames, CHUNK)]
     done = 0
     with Pool(args.jobs) as pool:
         for count in pool.imap_unordered(make, jobs):
             done += count
-            print(f"\r{done} of {args.frames}", end="", flush=True)
-    print()
+            if done % 4000 < CHUNK:
+                print(f"{done} of {args.frames} frames", flush=True)
+    config = {"frames": args.frames, "width": args.width, "height": args.height, "seed": args.seed}
+    (args.data / "config.new").write_text(json.dumps(config, indent=1) + "\n")
+    (args.data / "config.new").rename(args.data / "config.json")  # last: the set is whole
 
 
 if __name__ == "__main__":

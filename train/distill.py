@@ -1,21 +1,23 @@
 """A few-step LoRA: four steps without guidance in place of twenty with it.
 
-    python distill.py DATA runs/text runs/lock/unet --out runs/lcm
+    python distill.py DATA runs/text runs/unet/unet --out runs/lcm
 
 Latent consistency distillation as in LCM-LoRA. The teacher (the UNet without the LoRA) takes one guided DDIM step
-from a noisy latent; the student must say the same clean latent before and after that step. Draw with
---lora FILE --sampler lcm --steps 4 --guidance 1.
+from a noisy latent; the student must say the same clean latent before and after that step. OFTEN are steps near those of a
+drawing. --from goes on from such a file. Draw with --lora FILE --sampler lcm --steps 4 --guidance 1.
 """
+
+from pathlib import Path
 
 import torch
 from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 from diffusers.utils import convert_state_dict_to_diffusers
 from peft import LoraConfig, get_peft_model_state_dict
 
-from common import Data, Trainer, arguments, autocast, start
-from diffusion import ALPHAS, TIMES, Batch, Text
+from common import Data, Trainer, arguments, autocast, constant, halve_norms, made, start
+from diffusion import TIMES, Batches, Text, alphas_on, noise_like
 
-RANK = 8
+RANK = 4
 TARGETS = [
     "to_q", "to_k", "to_v", "to_out.0", "proj_in", "proj_out", "ff.net.0.proj", "ff.net.2", "conv1", "conv2",
     "conv_shortcut", "downsamplers.0.conv", "upsamplers.0.conv", "time_emb_proj",
@@ -24,6 +26,7 @@ GRID = 20  # DDIM steps of the teacher's path
 GUIDANCE = 4.0
 SCALING, DEVIATION = 10.0, 0.5  # of the boundary condition, as in the paper
 HUBER = 0.001
+OFTEN, DRAWN = 0.6, (19, 15, 14, 9, 4)  # a share of the steps; numbers of the grid
 
 
 def column(v):
@@ -66,12 +69,22 @@ def main():
     parser = arguments(__doc__, steps=1500, batch=16)
     for name in ("data", "text", "unet"):
         parser.add_argument(name)
+    parser.add_argument("--from", dest="begin", type=Path, metavar="FILE")
     args = parser.parse_args()
     start(args)
-    data, text = Data(args.data), Text(args.text, args.device)
+    made(Path(args.text) / "done", args.wait)
+    batches = Batches(Data(args.data, args.wait), Text(args.text, args.device), args.device, args.wait)
+    made(Path(args.unet).parent / "done", args.wait)
     unet = UNet2DConditionModel.from_pretrained(args.unet).float().requires_grad_(False)
-    unet.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=TARGETS, init_lora_weights="gaussian"))
-    unet.to(args.device)
+    if args.begin:
+        unet.load_lora_adapter(args.begin.parent, weight_name=args.begin.name, prefix="unet", adapter_name="default")
+    else:
+        unet.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=TARGETS, init_lora_weights="gaussian"))
+    for name, weight in unet.named_parameters():
+        weight.data = weight.data.float()
+        weight.requires_grad_("lora_" in name)
+    unet.to(args.device, memory_format=torch.channels_last)
+    halve_norms(unet)
     learned = [p for p in unet.parameters() if p.requires_grad]
 
     def save(trainer):
@@ -83,22 +96,27 @@ def main():
 
     groups = [{"params": learned, "lr": args.rate or 5e-4, "weight_decay": 0.0}]
     trainer = Trainer(args, {"unet": unet}, groups, ["unet"], save, decay=0.99)
-    alphas = ALPHAS.to(args.device)
+    alphas = alphas_on(args.device)
     stride = TIMES // GRID
-    for _, dice in trainer.steps():
+
+    def step():
         context = autocast(args)
-        batch = Batch(data, text, args.local, dice)
+        batch = batches.draw(args.local)
+        often = constant(DRAWN, args.device)[torch.randint(len(DRAWN), (args.local,), device=args.device)]
         n = torch.randint(1, GRID, (args.local,), device=args.device)
+        n = torch.where(torch.rand(args.local, device=args.device) < OFTEN, often, n)
         t, t_next = n * stride + stride - 1, n * stride - 1
         alpha, alpha_next = alphas[t], alphas[t_next]
-        noisy = column(alpha).sqrt() * batch.latents + column(1 - alpha).sqrt() * torch.randn_like(batch.latents)
+        noisy = column(alpha).sqrt() * batch.latents + column(1 - alpha).sqrt() * noise_like(batch.latents)
         nearer = teacher_step(unet, noisy, t, alpha, alpha_next, batch, context)
         said = [batch.states, batch.pooled, batch.sizes, context]
         with torch.no_grad():
             target = consistent(nearer, predict(unet, nearer, t_next, *said), t_next, alpha_next)
         student = consistent(noisy, predict(unet, noisy, t, *said), t, alpha)
-        loss = ((student - target).pow(2) + HUBER**2).sqrt().mean() - HUBER
-        trainer.update(loss)
+        return ((student - target).pow(2) + HUBER**2).sqrt().mean() - HUBER, {}
+
+    for _ in trainer.steps():
+        trainer.take(step)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """How well a cast keeps its character: kadr makes casts and draws them in new scenes, the judge reads.
 
     python identity.py --kadr ../build/kadr --judge runs/judge --out runs/identity [--model ../models/mini]
-                       [--characters 12] [--scenes 5] [-- --steps 20 ...]
+                       [--characters 12] [--scenes 5] [--pairs] [-- --steps 20 ...]
 
 The characters' (kind, colour, accessory) were kept out of training, their references are renders of another scene. The
-prompts say only "the character". Every scene is drawn with the lock and without it, with the same seed. Options after
+prompts say only "the character". --pairs: two of them at a time, "two friends", each with its region. Every scene is drawn with the lock and without it, with the same seed. Options after
 -- go to `kadr generate`. Writes casts, pictures, scenes.json, sheet.png and result.json.
 """
 
@@ -19,18 +19,11 @@ from PIL import Image
 
 import judge as judging
 from evaluate import interval, sheet
-from scenes.captions import SYNONYMS
+from scenes.captions import full_prompt
 from scenes.frame import render
 from scenes.world import IDENTITY, NAMES, sample, sample_reference, to_index
 
 SEED = 3000
-SHOTS = {"close": "close-up", "medium": "medium shot", "wide": "wide shot"}
-
-
-def scene_prompt(a):
-    """As captions.full_prompt, but silent about who it is."""
-    action, place, time, side = (SYNONYMS[name][a[name]][0] for name in ("action", "place", "time", "side"))
-    return f"{SHOTS[a['shot']]} of the character {action} {place} {time}, {side}, storyboard frame"
 
 
 def run(args, *words):
@@ -41,7 +34,7 @@ def characters(args, rng):
     """Attributes of each character; its cast is made where it is not there yet."""
     out = []
     for i in range(args.characters):
-        a = sample(rng, held=True)
+        a = sample(rng, held=True, pair=False)
         reference = render(sample_reference(a, rng), SEED + i, reference=True).picture
         path = args.out / "references" / f"c{i:02}.png"
         Image.fromarray(reference).save(path)
@@ -51,16 +44,30 @@ def characters(args, rng):
     return out
 
 
+def scene_of(rng, a, b):
+    """A new scene with character a, and b on the other side where there is one."""
+    scene = {**sample(rng, pair=b is not None), **{name: a[name] for name in IDENTITY}, "weather": "clear"}
+    if b:
+        scene |= {name + "2": b[name] for name in IDENTITY}
+    return scene
+
+
 def kept(seen, asked):
     """Parts of the pictures where each attribute is the character's; an accessory's colour where it has one."""
     out = {}
     for name in IDENTITY:
-        k = NAMES.index(name)
-        rows = asked[:, NAMES.index("acc")] > 0 if name == "acol" else np.ones(len(asked), bool)
+        k, rows = NAMES.index(name), judging.counted(asked, name)
         part = float((seen[rows, k] == asked[rows, k]).mean())
         out[name] = {"kept": round(part, 3), "within": interval(part, int(rows.sum()))}
-    both = (seen[:, :2] == asked[:, :2]).all(1)
-    out["kind and colour"] = {"kept": round(float(both.mean()), 3), "within": interval(float(both.mean()), len(both))}
+    def together(names):
+        columns = [NAMES.index(name) for name in names]
+        part = float((seen[:, columns] == asked[:, columns]).all(1).mean())
+        return {"kept": round(part, 3), "within": interval(part, len(asked))}
+
+    out["kind and colour"] = together(["kind", "col"])
+    out["kind, colour and accessory"] = together(["kind", "col", "acc"])
+    if asked[:, NAMES.index("kind2")].any():
+        out["kind and colour of both"] = together(["kind", "col", "kind2", "col2"])
     return out
 
 
@@ -72,6 +79,7 @@ def main():
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--characters", type=int, default=12)
     parser.add_argument("--scenes", type=int, default=5)
+    parser.add_argument("--pairs", action="store_true", help="two characters at a time")
     parser.add_argument("options", nargs="*", help="for kadr generate, after --")
     args = parser.parse_args()
     args.at = ["-m", args.model] if args.model else []
@@ -81,18 +89,23 @@ def main():
     who = characters(args, rng)
     scenes, paths = [], {"on": [], "off": []}
     for i, a in enumerate(who):
+        other = (i + 1) % len(who)
         for j in range(args.scenes):
-            scene = {**sample(rng), **{name: a[name] for name in IDENTITY}, "weather": "clear"}
-            scenes.append({"cast": f"c{i:02}", "prompt": scene_prompt(scene), "asked": to_index(scene)})
+            scene = scene_of(rng, a, who[other] if args.pairs else None)
+            regions = {"left": "right", "right": "left"}
+            casts = [f"c{i:02}@{scene['side']}", f"c{other:02}@{regions[scene['side']]}"] if args.pairs else [f"c{i:02}"]
+            prompt = full_prompt(scene, "two friends" if args.pairs else "the character")
+            scenes.append({"casts": casts, "prompt": prompt, "asked": to_index(scene)})
+            flags = [word for cast in casts for word in ("--cast", cast)]
             for lock in ("on", "off"):
                 path = args.out / lock / f"{i:02}_{j}.png"
                 paths[lock].append(path)
                 if not path.exists():
-                    run(args, "generate", scenes[-1]["prompt"], "--seed", SEED + i * 100 + j, "-o", path, "--quiet", "--cast",
-                        f"c{i:02}", "--cast-folder", args.out / "casts", "--identity-lock", lock, *args.at, *args.options)
+                    run(args, "generate", prompt, "--seed", SEED + i * 100 + j, "-o", path, "--quiet", *flags,
+                        "--cast-folder", args.out / "casts", "--identity-lock", lock, *args.at, *args.options)
             print(f"\r{len(scenes)} of {len(who) * args.scenes}", end="", flush=True)
     (args.out / "scenes.json").write_text(json.dumps(scenes, indent=1) + "\n")
-    judge, asked = judging.load(args.judge), np.array([s["asked"] for s in scenes])
+    judge, asked = judging.load(args.judge), judging.left_first(np.array([s["asked"] for s in scenes]))
     result = {"pictures": len(scenes)}
     for lock in paths:
         drawn = np.stack([np.asarray(Image.open(p).convert("RGB")) for p in paths[lock]])

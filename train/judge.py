@@ -1,12 +1,12 @@
 """The judge: a small network that reads every attribute off a picture.
 
     python judge.py train DATA --out runs/judge        and reports its accuracy on fresh held-out renders, clean and
-                                                       degraded
+                                                       degraded; --from goes on from an earlier one
     python judge.py read runs/judge PICTURE...         says what it sees
 
 It is trained on renders that are blurred, halved, noised and shifted in light, because what it will judge has gone
-through a VAE. For each field it looks at a few places of its choice (maps of weights over the picture), so that a
-character is read alike wherever it stands. One look a field is not enough: it rests on the head, learns hats and
+through a VAE, and whose lines tremble and are smeared in places, because it was drawn by a model. For each field it looks at a few places of its choice (maps of weights over the picture), so that a
+character is read alike wherever it stands. Of two characters it names the left one first. One look a field is not enough: it rests on the head, learns hats and
 glasses, and stays blind to what is worn on the body.
 """
 
@@ -24,12 +24,11 @@ from torch.nn import functional as F
 
 from common import Data, Trainer, arguments, as_tensor, autocast, start
 from scenes.frame import render
-from scenes.world import FIELDS, NAMES, from_index, sample, to_index
+from scenes.world import FIELDS, IDENTITY, NAMES, from_index, sample, to_index
 
-CHANNELS = ((16, 2), (32, 2), (32, 1), (64, 2), (64, 1), (128, 2), (128, 1))  # outputs and strides
+CHANNELS = ((24, 2), (48, 2), (48, 1), (96, 2), (96, 1), (128, 2), (128, 1))  # outputs and strides
 LOOKS = 4  # places that each field looks at
 WEIGHT = {"kind": 2.0, "col": 2.0, "acc": 4.0, "acol": 2.0}  # the character's fields are the hard ones
-ACCESSORY = NAMES.index("acc")
 
 
 class Judge(nn.Module):
@@ -73,18 +72,63 @@ def read(judge, pictures, batch=64):
     return torch.cat(seen).numpy()
 
 
+def counted(asked, name):
+    """Rows in which a field means something: the colour of an accessory that is there, the looks of a second who is."""
+    column = {n: asked[:, NAMES.index(n)] for n in ("acc", "kind2", "acc2")}
+    worn = {"acol": column["acc"] > 0, "acol2": (column["acc2"] > 0) & (column["kind2"] > 0)}
+    if name in ("col2", "acc2"):
+        return column["kind2"] > 0
+    return worn.get(name, column["acc"] >= 0)
+
+
+def left_first(attributes):
+    """Attributes as the judge names them: two characters from left to right."""
+    out = attributes.clone() if torch.is_tensor(attributes) else attributes.copy()
+    side = NAMES.index("side")
+    swapped = (out[:, NAMES.index("kind2")] > 0) & (out[:, side] == FIELDS["side"].index("right"))
+    for name in IDENTITY:
+        first, second = NAMES.index(name), NAMES.index(name + "2")
+        other = 1 if name == "kind" else 0  # "none" is the first kind of a second character
+        a, b = out[swapped, first], out[swapped, second]
+        out[swapped, first], out[swapped, second] = b - other, a + other
+    out[swapped, side] = FIELDS["side"].index("left")
+    return out
+
+
 def accuracy(seen, asked):
-    """Per field the part read right; an accessory's colour counts only where one was asked for."""
-    worn = asked[:, ACCESSORY] > 0
+    """Per field the part read right, of the rows where it counts."""
     out = {}
     for k, name in enumerate(NAMES):
-        rows = worn if name == "acol" else np.ones(len(asked), bool)
+        rows = counted(asked, name)
         out[name] = round(float((seen[rows, k] == asked[rows, k]).mean()), 3) if rows.any() else None
     return out
 
 
+def smooth(x, channels, cells):
+    """Noise in so many cells across, as large as the pictures."""
+    noise = torch.randn(len(x), channels, max(2, cells * x.shape[2] // x.shape[3]), cells, device=x.device)
+    return F.interpolate(noise, x.shape[2:], mode="bicubic")
+
+
+def tremble(x, cells, pixels):
+    """Every place moved by about so many pixels, near ones alike."""
+    h, w = x.shape[2:]
+    grid = F.affine_grid(torch.eye(2, 3, device=x.device).expand(len(x), 2, 3), x.shape, align_corners=False)
+    moved = smooth(x, 2, cells).permute(0, 2, 3, 1) * torch.tensor([2 / w, 2 / h], device=x.device) * pixels
+    return F.grid_sample(x, grid + moved, padding_mode="border", align_corners=False)
+
+
+def smear(x, above):
+    """Blurred where a noise is above that."""
+    return torch.where(smooth(x, 1, 12) > above, F.avg_pool2d(x, 7, 1, 3), x)
+
+
 def degrade(x, rng):
-    """What a VAE, a resize or another screen does to a picture; x in [-1, 1]."""
+    """What a model, a VAE, a resize or another screen does to a picture; x in [-1, 1]."""
+    if rng.random() < 0.6:
+        x = tremble(x, rng.choice((8, 16, 32)), rng.uniform(0, 2.5))
+    if rng.random() < 0.4:
+        x = smear(x, rng.uniform(0.3, 1.5))
     kind = rng.random()
     if kind < 0.35:
         x = F.interpolate(F.avg_pool2d(x, 2), scale_factor=2, mode="bilinear")
@@ -97,12 +141,13 @@ def degrade(x, rng):
 
 
 def loss_of(said, asked):
-    loss, hits = 0, {}
+    loss, figures = 0, {}
     for k, (name, part) in enumerate(zip(NAMES, said)):
-        rows = asked[:, ACCESSORY] > 0 if name == "acol" else torch.ones(len(asked), dtype=bool, device=asked.device)
-        loss = loss + WEIGHT.get(name, 1.0) * F.cross_entropy(part[rows].float(), asked[rows, k], label_smoothing=0.02)
-        hits[name] = (part[rows].argmax(1) == asked[rows, k]).float().mean()
-    return loss, hits
+        rows = counted(asked, name).float()
+        each = F.cross_entropy(part.float(), asked[:, k], label_smoothing=0.02, reduction="none")
+        loss = loss + WEIGHT.get(name.removesuffix("2"), 1.0) * (each * rows).sum() / rows.sum().clamp(min=1)
+        figures[name] = ((part.argmax(1) == asked[:, k]) * rows).sum() / rows.sum().clamp(min=1)
+    return loss, figures
 
 
 def report(judge, config, count=512):
@@ -110,7 +155,7 @@ def report(judge, config, count=512):
     rng = random.Random(77)
     wanted = [sample(rng, held=True) for _ in range(count)]
     pictures = np.stack([render(a, rng.getrandbits(40), config["width"], config["height"]).picture for a in wanted])
-    asked = np.array([to_index(a) for a in wanted])
+    asked = left_first(np.array([to_index(a) for a in wanted]))
     torch.manual_seed(77)
     worse = ((degrade(as_tensor(pictures), rng).clamp(-1, 1) + 1) * 127.5).byte().permute(0, 2, 3, 1).numpy()
     return {"clean": accuracy(read(judge, pictures), asked), "degraded": accuracy(read(judge, worse), asked)}
@@ -119,10 +164,13 @@ def report(judge, config, count=512):
 def train(argv):
     parser = arguments(__doc__, steps=4000, batch=48)
     parser.add_argument("data")
+    parser.add_argument("--from", dest="begin", metavar="JUDGE", help="go on from this one")
     args = parser.parse_args(argv)
     start(args)
-    data = Data(args.data)
-    judge = Judge(data.width, data.height).to(args.device, memory_format=torch.channels_last)
+    data = Data(args.data, args.wait)
+    frames, attributes = data.on(args.device, "frames"), left_first(data.on(args.device, "attributes", "int64"))
+    judge = load(args.begin).train() if args.begin else Judge(data.width, data.height)
+    judge = judge.to(args.device, memory_format=torch.channels_last)
 
     def save(_):
         torch.save({name: w.cpu() for name, w in judge.state_dict().items()}, args.out / "judge.pt")
@@ -131,11 +179,11 @@ def train(argv):
     groups = [{"params": list(judge.parameters()), "lr": args.rate or 3e-3, "weight_decay": 1e-2}]
     trainer = Trainer(args, {"judge": judge}, groups, [], save, warmup=50, betas=(0.9, 0.999))
     for _, dice in trainer.steps():
-        rows = dice.numpy.integers(len(data), size=args.local)
-        x = degrade(as_tensor(np.stack([data.frames[i] for i in rows]), args.device), dice.python)
+        rows = torch.randint(len(frames), (args.local,), device=args.device)
+        x = degrade(as_tensor(frames[rows], args.device), dice.python)
         with autocast(args):
             said = judge(x.contiguous(memory_format=torch.channels_last))
-        loss, hits = loss_of(said, torch.from_numpy(data.attributes[rows]).to(args.device))
+        loss, hits = loss_of(said, attributes[rows])
         trainer.update(loss, **hits)
     own = report(load(args.out), data.config)
     (args.out / "accuracy.json").write_text(json.dumps(own, indent=1) + "\n")

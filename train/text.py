@@ -17,18 +17,12 @@ from torch.nn import functional as F
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from common import Trainer, arguments, autocast, start
-from scenes.captions import caption
+from diffusion import second_tokens
+from scenes.captions import OTHER_WORDS, PEOPLE, caption
 from scenes.world import FIELDS, NAMES, sample
 
 VOCABULARY = 1536
 START, END = "<|startoftext|>", "<|endoftext|>"
-# Words that no caption has, so that other people's prompts are not cut into letters.
-OTHER_WORDS = (
-    "through tree sky moon sun cloud water river mountain garden bridge road car train window door table chair bed "
-    "book hat coat shirt dress boots flying swimming sleeping eating dancing looking holding riding playing morning "
-    "evening winter summer black brown grey golden silver dark bright warm cold light shadow smile camera angle view "
-    "background foreground people friend king queen princess dragon monster bird horse fish mouse lion tiger wolf"
-).split()
 
 
 def byte_letters():
@@ -40,7 +34,7 @@ def byte_letters():
 
 def count_words():
     rng = random.Random(7)
-    counts = collections.Counter({word: 30 for word in OTHER_WORDS})
+    counts = collections.Counter({word: 30 for word in (*OTHER_WORDS, *PEOPLE)})
     for _ in range(30000):
         text = caption(sample(rng), rng)[0].lower()
         for mark in ",-:":
@@ -96,6 +90,8 @@ def write_tokenizer(folder, vocabulary, merges, pad):
 
 
 def make_tokenizers(out):
+    if (out / "tokenizer_2" / "merges.txt").exists():
+        return
     letters = byte_letters()
     vocabulary = letters + [letter + "</w>" for letter in letters]
     merges = learn_merges(count_words(), vocabulary)
@@ -131,7 +127,7 @@ class Reader(nn.Module):
 
     def forward(self, ids1, ids2, end_id, places):
         """What five readers say, and how far the states are from unit size."""
-        rows = torch.arange(len(ids1))
+        rows = torch.arange(len(ids1), device=ids1.device)
         end = (ids1 == end_id).int().argmax(1)
         length = ids1.shape[1]
         later = (end + (places * (length - end)).long()).clamp(max=length - 1)
@@ -147,7 +143,8 @@ class Reader(nn.Module):
 
 
 def batch(count, rng):
-    pairs = [caption(sample(rng, rng.random() < 0.1), rng, identity=rng.random() < 0.8) for _ in range(count)]
+    pairs = [caption(sample(rng, rng.random() < 0.1, rng.random() < 0.35), rng, identity=rng.random() < 0.8)
+             for _ in range(count)]  # fmt: skip
     texts = [
         text.upper() if rng.random() < 0.02 else text.capitalize() if rng.random() < 0.3 else text for text, _ in pairs
     ]
@@ -155,20 +152,25 @@ def batch(count, rng):
 
 
 def hits(said, spec, classes):
-    return [(part.argmax(1) == spec[:, k]).float().mean().item() for k, part in enumerate(said.split(classes, 1))]
+    return torch.stack([(part.argmax(1) == spec[:, k]).float().mean() for k, part in enumerate(said.split(classes, 1))])
 
 
 def main():
-    args = arguments(__doc__, steps=650, batch=96).parse_args()
+    parser = arguments(__doc__, steps=2000, batch=96)
+    parser.add_argument("--tokenizers", action="store_true", help="only these: rendering needs no more")
+    args = parser.parse_args()
     start(args)
     make_tokenizers(args.out)
-    tokenizers = [CLIPTokenizer.from_pretrained(args.out / name) for name in ("tokenizer", "tokenizer_2")]
-    net = Reader(len(tokenizers[0]))
-    end_id = tokenizers[0].eos_token_id
+    if args.tokenizers:
+        return
+    tokenizer = CLIPTokenizer.from_pretrained(args.out / "tokenizer")
+    end_id = tokenizer.eos_token_id
+    net = Reader(len(tokenizer)).to(args.device)
 
     def ids(texts, length):
-        return [t(texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt").input_ids
-                for t in tokenizers]  # fmt: skip
+        out = tokenizer(texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt").input_ids
+        out = out.to(args.device)
+        return out, second_tokens(out, end_id)
 
     def save(_):
         net.first.save_pretrained(args.out / "text_encoder")
@@ -180,19 +182,23 @@ def main():
     )  # fmt: skip
     for _, dice in trainer.steps():
         texts, spec = batch(args.local, dice.python)
+        spec = spec.to(args.device)
         with autocast(args):
-            said, size = net(*ids(texts, 48 if dice.python.random() < 0.7 else 77), end_id, torch.rand(len(texts)))
+            length = 48 if dice.python.random() < 0.7 else 77
+            said, size = net(*ids(texts, length), end_id, torch.rand(len(texts), device=args.device))
         loss = sum(
             F.cross_entropy(part.float(), spec[:, k], label_smoothing=0.02) / len(said)
             for reader in said for k, part in enumerate(reader.split(net.classes, 1))
         )  # fmt: skip
-        trainer.update(loss + 1e-2 * size, pooled=sum(hits(said[4], spec, net.classes)) / len(NAMES))
+        trainer.update(loss + 1e-2 * size, pooled=hits(said[4], spec, net.classes).mean())
     rng = random.Random(99)
-    pairs = [caption(sample(rng, True), rng) for _ in range(512)]
+    pairs = [caption(sample(rng, True), rng) for _ in range(1024)]
     with torch.no_grad():
-        said, _ = net(*ids([text for text, _ in pairs], 77), end_id, torch.zeros(512))
-    read = hits(said[4], torch.tensor([spec for _, spec in pairs]), net.classes)
-    print("held-out combinations, pooled:", dict(zip(NAMES, (round(v, 3) for v in read))))
+        said, _ = net(*ids([text for text, _ in pairs], 77), end_id, torch.zeros(len(pairs), device=args.device))
+    read = hits(said[4], torch.tensor([spec for _, spec in pairs], device=args.device), net.classes)
+    read = dict(zip(NAMES, (round(float(v), 4) for v in read)))
+    (args.out / "read.json").write_text(json.dumps(read, indent=1) + "\n")
+    print("held-out combinations, pooled:", read)
 
 
 if __name__ == "__main__":

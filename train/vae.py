@@ -1,23 +1,24 @@
 """The autoencoder: SDXL's kind, eight times smaller, four latent channels.
 
-    python vae.py DATA --out runs/vae                          encoder and decoder together
-    python vae.py DATA --out runs/decoder --decoder runs/vae   then the decoder alone, on latents with a little noise
+    python vae.py DATA --out runs/vae
 
-The first half of the joint run knows only L1 and L2: a KL weight above 1e-5, or a loss on gradients from the start,
-keeps the pictures blurred for good. Crops make the steps cheap; the end is on whole frames, because the middle
-attention and the norms see the whole picture when it draws. The decoder's own run leaves the latents as they are, so
-that a UNet trained on them stays valid; noise on the latents teaches it to draw clean ink from what a UNet gives.
+Most of the run is on crops of a quarter of a frame's area, half of them about a figure's head, and on whole frames of
+half the size; the end is on whole frames, because the middle attention and the norms see the whole picture when it
+draws. Gradients count from a third of the run on: from the start, or with a KL weight above 1e-5, they keep the
+pictures blurred for good. Noise on the latents, a share of their own deviation, teaches the decoder to draw clean ink
+from what a UNet gives, and the encoder to give latents that bear it.
 """
 
-import numpy as np
 import torch
 from diffusers import AutoencoderKL
+from torch.nn import functional as F
 
-from common import Data, Trainer, arguments, as_tensor, autocast, start
+from common import Data, Trainer, arguments, as_tensor, autocast, compiled, halve_norms, start
 
-CHANNELS = (16, 32, 64, 96)
-CROP = 64
-NOISE = 0.12  # of the scaled latents' deviation, at most
+CHANNELS = (32, 64, 64, 96)
+NOISE = 0.12  # of the latents' deviation, at most
+HALVED = 0.2  # of the pictures are whole frames of half the size
+NEAR = 0.5  # of the crops are about a figure
 
 
 def new_vae(width):
@@ -32,33 +33,51 @@ def new_vae(width):
     return vae
 
 
-def corner(data, i, side, rng, near):
-    """A corner, divisible by 8, for a square crop of frame i; near: about the figure's head and breast."""
-    if near:
-        left, top, right, bottom = data.boxes[i]
-        x = ((left + right) / 2 + rng.uniform(-0.35, 0.35) * (right - left)) * data.width
-        y = (top + (bottom - top) * rng.uniform(0.15, 0.8)) * data.height
-        x, y = (round((v - side / 2) / 8) * 8 for v in (x, y))
-    else:
-        x, y = rng.integers(data.width // 8 + 1) * 8, rng.integers(data.height // 8 + 1) * 8
-    return int(np.clip(x, 0, data.width - side)), int(np.clip(y, 0, data.height - side))
+def crops(frames, boxes, rows, width, height):
+    """Of each row a crop at a multiple of 8, NEAR of them about the head and breast of a figure; uint8 [n, h, w, 3]."""
+    device, count = frames.device, len(rows)
+    full_h, full_w = frames.shape[1:3]
+    figure = torch.where(boxes[rows, 1, 2] > 0, torch.randint(2, (count,), device=device), 0)
+    left, top, right, bottom = boxes[rows, figure].unbind(1)
+    u = torch.rand(4, count, device=device)
+    near_x = ((left + right) / 2 + (u[0] - 0.5) * 0.7 * (right - left)) * full_w - width / 2
+    near_y = (top + (bottom - top) * (0.15 + 0.65 * u[1])) * full_h - height / 2
+    near = u[2] < NEAR
+    x = torch.where(near, near_x, u[3] * (full_w - width + 8) - 4)
+    y = torch.where(near, near_y, u[1] * (full_h - height + 8) - 4)
+    x = ((x / 8).round() * 8).long().clamp(0, full_w - width)
+    y = ((y / 8).round() * 8).long().clamp(0, full_h - height)
+    ys, xs = (at[:, None] + torch.arange(size, device=device) for at, size in ((y, height), (x, width)))
+    return frames[rows[:, None, None], ys[:, :, None], xs[:, None, :]]
 
 
-def views(data, count, rng, frames, near, whole):
-    """What a batch is cut from: (frame, x, y, width, height), square crops or, for the same work, whole frames."""
+def batch(frames, boxes, count, whole):
+    """Pictures in [-1, 1]: whole frames, a quarter as many as are asked for; or crops and halved frames."""
+    _, height, width, _ = frames.shape
+    rows = torch.randint(len(frames), (count // 4 if whole else count,), device=frames.device)
     if whole:
-        count = max(1, count * CROP * CROP // (data.width * data.height))
-        return [(i, 0, 0, data.width, data.height) for i in rng.integers(frames, size=count)]
-    return [(i, *corner(data, i, CROP, rng, rng.random() < near), CROP, CROP) for i in rng.integers(frames, size=count)]
+        x = as_tensor(frames[rows], frames.device)
+    else:
+        halved = int(count * HALVED)
+        small = F.avg_pool2d(as_tensor(frames[rows[:halved]], frames.device), 2)
+        cut = as_tensor(crops(frames, boxes, rows[halved:], width // 2, height // 2), frames.device)
+        x = torch.cat([small, cut])
+    x = torch.where(torch.rand(len(x), 1, 1, 1, device=x.device) < 0.5, x.flip(3), x)
+    return x.contiguous(memory_format=torch.channels_last)
 
 
-def pictures(data, places, device):
-    return as_tensor(np.stack([data.frames[i][y : y + h, x : x + w] for i, x, y, w, h in places]), device)
+class Round(torch.nn.Module):
+    """There and back, with noise on the way."""
 
+    def __init__(self, vae):
+        super().__init__()
+        self.vae = vae
 
-def latents(data, places, device):
-    cut = [data.latents[i][:, y // 8 : (y + h) // 8, x // 8 : (x + w) // 8] for i, x, y, w, h in places]
-    return torch.from_numpy(np.stack(cut)).float().to(device)
+    def forward(self, x, noise):
+        posterior = self.vae.encode(x).latent_dist
+        z = posterior.sample()
+        noisy = torch.rand(len(z), 1, 1, 1, device=z.device, dtype=z.dtype) * noise.to(z.dtype) * z.detach().std()
+        return posterior.mean, posterior.logvar, self.vae.decode(z + noisy * torch.randn_like(z)).sample
 
 
 def losses(y, x):
@@ -68,53 +87,38 @@ def losses(y, x):
     return d.abs().mean(), d.pow(2).mean(), edges
 
 
-def train_joint(args, data, vae, save):
-    groups = [{"params": list(vae.parameters()), "lr": args.rate or 2e-3, "weight_decay": 1e-3}]
-    trainer = Trainer(args, {"vae": vae}, groups, ["vae"], save, floor=0.03)
-    for done, dice in trainer.steps():
-        x = pictures(data, views(data, args.local, dice.numpy, len(data), 0.4, done > 0.7), args.device)
-        if dice.python.random() < 0.5:
-            x = x.flip(3)
-        with autocast(args):
-            posterior = vae.encode(x).latent_dist
-            y = vae.decode(posterior.sample()).sample
-        mean, logvar = posterior.mean.float(), posterior.logvar.float()
-        l1, l2, edges = losses(y, x)
-        kl = 0.5 * (mean.pow(2) + logvar.exp() - 1 - logvar).mean()
-        loss = l1 + 2 * l2 + 0.5 * max(0.0, done - 0.5) * edges + 1e-5 * kl
-        trainer.update(loss, l1=l1, l2=l2, edges=edges, kl=kl)
-
-
-def train_decoder(args, data, vae, save):
-    for frozen in (vae.encoder, vae.quant_conv):
-        frozen.requires_grad_(False)
-    learned = [*vae.decoder.parameters(), *vae.post_quant_conv.parameters()]
-    scale = vae.config.scaling_factor
-    groups = [{"params": learned, "lr": args.rate or 1e-3, "weight_decay": 1e-3}]
-    trainer = Trainer(args, {"vae": vae}, groups, ["vae"], save)
-    for done, dice in trainer.steps():
-        whole = dice.python.random() < (0.25 if done < 0.6 else 0.8)
-        places = views(data, args.local, dice.numpy, len(data.latents), 0.6, whole)
-        x, z = pictures(data, places, args.device), latents(data, places, args.device)
-        z = z + torch.randn_like(z) * torch.rand(len(z), 1, 1, 1, device=z.device) * NOISE
-        with autocast(args):
-            y = vae.decode((z / scale).contiguous(memory_format=torch.channels_last)).sample
-        l1, l2, edges = losses(y, x)
-        trainer.update(l1 + l2 + 0.4 * edges, l1=l1, l2=l2, edges=edges)
-
-
 def main():
-    parser = arguments(__doc__, steps=12000, batch=12)
+    parser = arguments(__doc__, steps=12000, batch=64)
     parser.add_argument("data")
-    parser.add_argument("--decoder", metavar="VAE", help="go on with this VAE's decoder alone")
+    parser.add_argument("--from", dest="begin", metavar="VAE", help="go on from these weights")
+    parser.add_argument("--crops", type=float, default=0.75, help="the part of the run before whole frames begin")
     args = parser.parse_args()
     start(args)
-    data = Data(args.data)
-    vae = AutoencoderKL.from_pretrained(args.decoder) if args.decoder else new_vae(data.width)
+    data = Data(args.data, args.wait)
+    frames, boxes = data.on(args.device, "frames"), data.on(args.device, "boxes")
+    vae = AutoencoderKL.from_pretrained(args.begin) if args.begin else new_vae(data.width)
     vae.to(args.device, memory_format=torch.channels_last)
-    (train_decoder if args.decoder else train_joint)(
-        args, data, vae, lambda trainer: trainer.average["vae"].save_pretrained(args.out)
-    )
+    halve_norms(vae)
+    way = compiled(args, Round(vae))
+    groups = [{"params": list(vae.parameters()), "lr": args.rate or 2e-3, "weight_decay": 1e-3}]
+    trainer = Trainer(
+        args, {"vae": vae}, groups, ["vae"], lambda t: t.average["vae"].save_pretrained(args.out), floor=0.02
+    )  # fmt: skip
+    noise, sharp = torch.zeros((), device=args.device), torch.zeros((), device=args.device)
+
+    def step(whole):
+        x = batch(frames, boxes, args.local, whole)
+        with autocast(args):
+            mean, logvar, y = way(x, noise)
+        mean, logvar = mean.float(), logvar.float()
+        l1, l2, edges = losses(y, x)
+        kl = 0.5 * (mean.pow(2) + logvar.exp() - 1 - logvar).mean()
+        return l1 + 2 * l2 + sharp * edges + 1e-5 * kl, {"l1": l1, "l2": l2, "edges": edges, "kl": kl}
+
+    for done, _ in trainer.steps():
+        noise.fill_(NOISE * min(1.0, 3 * done))
+        sharp.fill_(0.5 if args.begin else 0.5 * min(1.0, max(0.0, 3 * done - 1)))
+        trainer.take(step, done >= args.crops)
 
 
 if __name__ == "__main__":

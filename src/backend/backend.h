@@ -29,8 +29,13 @@ struct backend {
     kadr_status (*open)(const struct backend_config *config, void **state, kadr_error *err);
     void (*close)(void *state); /* idempotent on NULL */
 
-    /* Scratch bytes that `op` wants while it runs (all threads together). Deterministic. */
-    size_t (*workspace)(void *state, const struct graph *g, const struct op *op);
+    /* Who multiplies in f32: "kadr", or the library that is used for it. Borrowed. */
+    const char *(*multiplier)(void *state);
+
+    /* Scratch bytes that `op` wants while it runs (all threads together), or that part of it (NULL:
+     * all); never fewer for more rows. Deterministic. */
+    size_t (*workspace)(void *state, const struct graph *g, const struct op *op,
+                        const struct op_part *part);
 
     /* Bytes of a weight in the form that run wants (packed); of a picked table: of its rows. */
     size_t (*weight_size)(void *state, const struct graph *g, weight_id w);
@@ -46,6 +51,15 @@ struct backend {
      * multiple of BACKEND_PACK_ROWS of the first dimension. The last piece also fills padding. */
     void (*pack)(void *state, const struct graph *g, weight_id w, int64_t column, int64_t row,
                  int64_t rows, const void *stored, enum dtype from, void *packed);
+
+    /* The other way round, for weights of f32 and bf16 that are packed in panels: rows [row, row +
+     * rows) of the first dimension, row-major, as f32. */
+    void (*unpack)(void *state, const struct graph *g, weight_id w, int64_t column, int64_t row,
+                   int64_t rows, const void *packed, float *stored);
+
+    /* `count` elements of f16 as f32: what a weight of f32 becomes that a packed model holds in
+     * f16, any range of it. */
+    void (*widen)(void *state, const void *from, float *to, size_t count);
 
     /* Runs one operation, or those columns of its output (`part` NULL: all). tensors[i] and
      * weights[i] belong to graph tensor and weight i, weights[op->w] to the part; workspace has the

@@ -77,6 +77,44 @@ void buf_printf(struct buf *b, const char *format, ...) {
     va_end(again);
 }
 
+void buf_base64(struct buf *b, const void *bytes, size_t size) {
+    static const char sign[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const unsigned char *in = bytes;
+    for (size_t i = 0; i < size; i += 3) {
+        size_t left = size - i;
+        uint32_t word = (uint32_t)in[i] << 16 | (left > 1 ? (uint32_t)in[i + 1] << 8 : 0) |
+                        (left > 2 ? in[i + 2] : 0);
+        const char four[4] = {sign[word >> 18], sign[word >> 12 & 63],
+                              left > 1 ? sign[word >> 6 & 63] : '=',
+                              left > 2 ? sign[word & 63] : '='};
+        buf_add(b, four, 4);
+    }
+}
+
+static int base64_value(char c) {
+    if (c >= 'A' && c <= 'Z') return c - 'A';
+    if (c >= 'a' && c <= 'z') return c - 'a' + 26;
+    if (c >= '0' && c <= '9') return c - '0' + 52;
+    return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+size_t buf_unbase64(const char *text, size_t size, void *to) {
+    unsigned char *out = to;
+    uint32_t held = 0;
+    size_t n = 0, letters = 0, pads = 0;
+    for (size_t i = 0; i < size; i++) {
+        int v = base64_value(text[i]);
+        if (text[i] == ' ' || text[i] == '\r' || text[i] == '\n') continue;
+        if (text[i] == '=') pads++;
+        else if (v < 0 || pads) return SIZE_MAX;
+        else {
+            held = held << 6 | (uint32_t)v;
+            if (letters++ % 4) out[n++] = (unsigned char)(held >> (6 - 2 * ((letters - 1) % 4)));
+        }
+    }
+    return letters % 4 == 1 || pads > 2 ? SIZE_MAX : n;
+}
+
 char *buf_take(struct buf *b) {
     if (b->data == empty) buf_add(b, "", 0);
     if (b->failed) {

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 static int64_t change_of(const struct stat *s) {
@@ -87,29 +88,58 @@ kadr_status file_read_at(const struct file *f, uint64_t offset, void *to, size_t
     return st ? st : check_unchanged(f, err);
 }
 
-void file_open_direct(struct file *f) {
+static void open_direct(struct file *f, const char *path, bool write) {
     struct stat ours, direct;
-    int fd = sys_open_direct(f->path);
+    int fd = sys_open_direct(path, write);
     bool same = fd >= 0 && fstat(f->fd, &ours) == 0 && fstat(fd, &direct) == 0 &&
                 ours.st_dev == direct.st_dev && ours.st_ino == direct.st_ino;
     if (same) f->direct = fd;
     else if (fd >= 0) close(fd);
 }
 
+void file_open_direct(struct file *f) {
+    open_direct(f, f->path, false);
+}
+
+/* Bytes before the first multiple of FILE_DIRECT; all of them where the system cannot go past its
+ * cache: no such file, or the address does not lie as the offset does. */
+static size_t direct_head(const struct file *f, uint64_t offset, const void *p, size_t size) {
+    size_t in = (size_t)(offset % FILE_DIRECT), head = in ? FILE_DIRECT - in : 0;
+    return f->direct < 0 || (uintptr_t)p % FILE_DIRECT != in || head > size ? size : head;
+}
+
 kadr_status file_read_direct(const struct file *f, uint64_t offset, void *to, size_t size,
                              kadr_error *err) {
-    size_t done = 0;
-    if (f->direct >= 0 && offset % FILE_DIRECT == 0 && (uintptr_t)to % FILE_DIRECT == 0)
-        while (done < size) {
-            size_t whole = chk_align(size - done, FILE_DIRECT);
-            ssize_t n = pread(f->direct, (char *)to + done, whole, (off_t)(offset + done));
-            if (n < 0 && errno == EINTR) continue;
-            if (n <= 0) break; /* the other way reads the rest, or says what is wrong */
-            done += (size_t)n;
-            if (done % FILE_DIRECT) break; /* the end of the file */
-        }
+    size_t done = direct_head(f, offset, to, size);
+    kadr_status st = done ? read_rest(f, offset, to, done, err) : KADR_OK;
+    while (!st && done < size) {
+        size_t whole = chk_align(size - done, FILE_DIRECT);
+        ssize_t n = pread(f->direct, (char *)to + done, whole, (off_t)(offset + done));
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) break; /* the other way reads the rest, or says what is wrong */
+        done += (size_t)n;
+        if (n % (ssize_t)FILE_DIRECT) break; /* the end of the file */
+    }
+    if (!st && done < size) st = read_rest(f, offset + done, (char *)to + done, size - done, err);
+    return st ? st : check_unchanged(f, err);
+}
+
+kadr_status file_read_pieces(const struct file *f, uint64_t offset, const struct file_piece *pieces,
+                             int count, kadr_error *err) {
+    struct iovec part[FILE_PIECES];
+    bool direct = count > 1 && f->direct >= 0 && offset % FILE_DIRECT == 0;
+    for (int i = 0; i < count; i++) {
+        part[i] = (struct iovec){pieces[i].to, chk_align(pieces[i].size, FILE_DIRECT)};
+        direct = direct && (uintptr_t)pieces[i].to % FILE_DIRECT == 0;
+    }
+    ssize_t n = direct ? preadv(f->direct, part, count, (off_t)offset) : 0;
+    uint64_t end = offset + (n > 0 ? (uint64_t)n : 0); /* of what is there; the rest comes singly */
     kadr_status st = KADR_OK;
-    if (done < size) st = read_rest(f, offset + done, (char *)to + done, size - done, err);
+    for (int i = 0; i < count && !st; i++) {
+        if (offset + pieces[i].size > end)
+            st = file_read_direct(f, offset, pieces[i].to, pieces[i].size, err);
+        offset = chk_align(offset + pieces[i].size, FILE_DIRECT); /* the first may begin anywhere */
+    }
     return st ? st : check_unchanged(f, err);
 }
 
@@ -124,6 +154,22 @@ kadr_status file_write_at(const struct file *f, uint64_t offset, const void *fro
         done += (size_t)n;
     }
     return KADR_OK;
+}
+
+kadr_status file_write_direct(const struct file *f, uint64_t offset, const void *from, size_t size,
+                              kadr_error *err) {
+    const char *p = from;
+    size_t done = direct_head(f, offset, from, size);
+    kadr_status st = done ? file_write_at(f, offset, from, done, err) : KADR_OK;
+    while (!st && size - done >= FILE_DIRECT) {
+        size_t whole = (size - done) / FILE_DIRECT * FILE_DIRECT;
+        ssize_t n = pwrite(f->direct, p + done, whole, (off_t)(offset + done));
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0 || n % (ssize_t)FILE_DIRECT) break;
+        done += (size_t)n;
+    }
+    if (!st && done < size) st = file_write_at(f, offset + done, p + done, size - done, err);
+    return st;
 }
 
 /* Where caches lie. */
@@ -146,6 +192,7 @@ kadr_status file_open_scratch(struct file *f, struct mem *m, const char *folder,
     if (!st && (f->fd = mkstemp(path)) < 0)
         st = err_errno(err, "cannot make a scratch file in", folder);
     if (!st) {
+        open_direct(f, path, true);
         unlink(path);
         fcntl(f->fd, F_SETFD, FD_CLOEXEC);
         int wrong = sys_reserve(f->fd, size);
@@ -155,6 +202,7 @@ kadr_status file_open_scratch(struct file *f, struct mem *m, const char *folder,
         else if (!(f->path = mem_strdup(m, path))) st = err_nomem(err, "scratch file", 64);
     }
     if (st && f->fd >= 0) close(f->fd);
+    if (st && f->direct >= 0) close(f->direct);
     if (st) *f = (struct file){.fd = -1, .direct = -1};
     arena_free(&a);
     return st;

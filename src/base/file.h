@@ -29,10 +29,22 @@ kadr_status file_read_at(const struct file *f, uint64_t offset, void *to, size_t
 /* Lets file_read_direct go past the page cache, where the file system can. */
 void file_open_direct(struct file *f);
 #define FILE_DIRECT ((size_t)4096)
-/* As file_read_at, but what is read does not fill the page cache: `offset` and `to` should be
- * multiples of FILE_DIRECT, and `to` has room up to the next multiple behind `size`. */
+/* As file_read_at, but what is read does not fill the page cache, where `offset` and the address
+ * of `to` leave the same rest when divided by FILE_DIRECT. `to` has room up to the next multiple
+ * behind the end. */
 kadr_status file_read_direct(const struct file *f, uint64_t offset, void *to, size_t size,
                              kadr_error *err);
+
+/* What lies one behind the other, in one request where the system can: each piece after the first
+ * begins at the next multiple of FILE_DIRECT behind the one before. Otherwise as file_read_direct.
+ */
+struct file_piece {
+    void *to;
+    size_t size;
+};
+#define FILE_PIECES 32 /* at most */
+kadr_status file_read_pieces(const struct file *f, uint64_t offset, const struct file_piece *pieces,
+                             int count, kadr_error *err);
 
 /* A file without a name for `size` bytes, which is gone when it is closed, in `folder` or, when
  * that is NULL, where caches lie (XDG_CACHE_HOME, ~/.cache, else TMPDIR or /var/tmp). Its room is
@@ -42,6 +54,9 @@ kadr_status file_open_scratch(struct file *f, struct mem *m, const char *folder,
 /* Exactly `size` bytes at `offset`. Thread-safe. */
 kadr_status file_write_at(const struct file *f, uint64_t offset, const void *from, size_t size,
                           kadr_error *err);
+/* The same past the page cache, under the conditions of file_read_direct; exactly `size` bytes. */
+kadr_status file_write_direct(const struct file *f, uint64_t offset, const void *from, size_t size,
+                              kadr_error *err);
 
 /* The whole file, NUL-terminated (not counted), from `m`; refused when larger than `most`. */
 kadr_status file_read_all(struct mem *m, const char *path, size_t most, kadr_status missing,

@@ -27,7 +27,7 @@ kadr_status json_parse(const char *text, size_t size, const char *name, kadr_sta
                        json_t **out, kadr_error *err) {
     if (too_deep(text, size))
         return err_set(err, bad, "%s: JSON nested deeper than %d", name, DEPTH);
-    json_error_t e;
+    json_error_t e = {0}; /* without memory jansson does not set the error's code */
     json_t *json = json_loadb(text, size, JSON_REJECT_DUPLICATES, &e);
     if (!json && json_error_code(&e) == json_error_numeric_overflow) /* reals hold more */
         json = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &e);

@@ -7,8 +7,8 @@
 #include <inttypes.h>
 #include <locale.h>
 #include <malloc.h>
+#include <pthread.h>
 #include <sched.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -18,6 +18,10 @@
 #if defined(__aarch64__)
 #include <sys/auxv.h>
 #endif
+
+void sys_name_thread(const char *name) {
+    pthread_setname_np(pthread_self(), name);
+}
 
 double sys_seconds(void) {
     struct timespec t;
@@ -179,6 +183,10 @@ void sys_release(void *pages, size_t size) {
     madvise(pages, size, MADV_DONTNEED);
 }
 
+void sys_large_pages(void *pages, size_t size) {
+    madvise(pages, size, MADV_HUGEPAGE);
+}
+
 void sys_error_text(int code, char *text, size_t size) {
     locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
     snprintf(text, size, "%s", c ? strerror_l(code, c) : "system error");
@@ -195,8 +203,8 @@ int sys_reserve(int fd, uint64_t size) {
     return posix_fallocate(fd, 0, (off_t)size);
 }
 
-int sys_open_direct(const char *path) {
-    return open(path, O_RDONLY | O_CLOEXEC | O_DIRECT);
+int sys_open_direct(const char *path, bool write) {
+    return open(path, (write ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_DIRECT);
 }
 
 void sys_caches(size_t *l1d, size_t *l2, size_t *l3) {
@@ -222,4 +230,8 @@ unsigned sys_arm_flags(void) {
 #else
     return 0;
 #endif
+}
+
+const char *sys_blas(void) {
+    return NULL;
 }

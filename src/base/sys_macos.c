@@ -6,12 +6,17 @@
 #include <fcntl.h>
 #include <mach/mach.h>
 #include <malloc/malloc.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/sysctl.h>
 #include <time.h>
 #include <unistd.h>
+
+void sys_name_thread(const char *name) {
+    pthread_setname_np(name);
+}
 
 double sys_seconds(void) {
     return (double)clock_gettime_nsec_np(CLOCK_UPTIME_RAW) * 1e-9;
@@ -68,6 +73,10 @@ void sys_release(void *pages, size_t size) {
     mmap(pages, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON | MAP_FIXED, -1, 0);
 }
 
+void sys_large_pages(void *pages, size_t size) {
+    (void)pages, (void)size;
+}
+
 void sys_error_text(int code, char *text, size_t size) {
     if (strerror_r(code, text, size) != 0) snprintf(text, size, "error %d", code);
 }
@@ -83,8 +92,8 @@ int sys_reserve(int fd, uint64_t size) {
     return ftruncate(fd, (off_t)size) == 0 ? 0 : errno;
 }
 
-int sys_open_direct(const char *path) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+int sys_open_direct(const char *path, bool write) {
+    int fd = open(path, (write ? O_RDWR : O_RDONLY) | O_CLOEXEC);
     if (fd >= 0) fcntl(fd, F_NOCACHE, 1);
     return fd;
 }
@@ -102,4 +111,8 @@ unsigned sys_arm_flags(void) {
     if (number("hw.optional.arm.FEAT_BF16")) flags |= CPU_NEON_BF16;
     if (number("hw.optional.arm.FEAT_I8MM")) flags |= CPU_NEON_I8MM;
     return flags;
+}
+
+const char *sys_blas(void) {
+    return "/System/Library/Frameworks/Accelerate.framework/Accelerate";
 }

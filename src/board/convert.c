@@ -8,7 +8,7 @@
 
 /* ---- From a script --------------------------------------------------------------------------- */
 /* Five signs as Storyboarder has them, the same for the same panel of the same script. */
-static json_t *make_uid(const char *number, json_t *taken) {
+json_t *document_make_uid(const char *number, json_t *taken) {
     char uid[6] = {0};
     for (uint64_t salt = 0;; salt++) {
         uint64_t hash = XXH64(number, strlen(number), salt);
@@ -111,7 +111,7 @@ static json_t *panel_of(const struct board_panel *p, const json_t *glossary, jso
         json_decref(more);
         return NULL;
     }
-    json_object_set_new(panel, "uid", make_uid(p->number, uids));
+    json_object_set_new(panel, "uid", document_make_uid(p->number, uids));
     set_text(panel, "number", p->number);
     set_text(panel, "shot", p->shot);
     set_text(panel, "scene", p->scene);
@@ -153,8 +153,10 @@ json_t *document_of_board(const struct board *b, const char *script) {
         json_decref(glossary);
         glossary = glossary_read(value);
     }
-    if (json_object_size(glossary)) json_object_set(doc, "glossary", glossary);
     bool good = doc && boards && uids && glossary;
+    for (size_t i = 0; good && i < b->count; i++)
+        if (b->panels[i].scene) good = glossary_add_time(glossary, b->panels[i].scene);
+    if (good && json_object_size(glossary)) json_object_set(doc, "glossary", glossary);
     for (size_t i = 0; good && i < b->count; i++)
         good =
             !json_array_append_new(boards, panel_of(&b->panels[i], glossary, uids, b->arena.mem));
@@ -174,8 +176,8 @@ static const char *const ours[] = {
     "versions",   "pending",  "approved", "scene", "section",     "synopsis",
     "transition", "number",   "shot",     "url",   "sceneNumber",
 };
-static const char *const ours_above[] = {"kadr_board", "script",  "style", "negative",
-                                         "glossary",   "removed", "seed",  "title"};
+static const char *const ours_above[] = {"kadr_board", "script", "style", "negative", "glossary",
+                                         "removed",    "seed",   "title", "overrides"};
 
 /* Moves a panel's or the document's own fields into its "kadr". */
 static void put_away(json_t *object, const char *const *keys, size_t count) {

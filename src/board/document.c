@@ -56,7 +56,7 @@ const char *document_picture(const json_t *panel) {
 }
 
 /* ---- Checking -------------------------------------------------------------------------------- */
-/* The text that is checked, to tell lines: a document may have none. */
+/* The text that is checked, to tell lines; NULL: there is none. */
 struct check {
     const char *text, *name;
     size_t size;
@@ -87,6 +87,7 @@ static struct board_place place_of(const struct check *c, size_t nth) {
 }
 
 static kadr_status wrong(const struct check *c, size_t i, const char *what) {
+    if (!c->text) return err_set(c->err, KADR_EUSAGE, "%s: panel %zu: %s", c->name, i + 1, what);
     struct board_place at = place_of(c, i);
     return err_set(c->err, KADR_EUSAGE, "%s:%d:%d: panel %zu: %s", c->name, at.line, at.column,
                    i + 1, what);
@@ -211,6 +212,10 @@ static kadr_status check(const struct check *c, const json_t *doc) {
     for (size_t i = 0; status == KADR_OK && i < count; i++)
         status = check_panel(c, i, json_array_get(boards, i));
     return status == KADR_OK ? check_numbers(c, doc) : status;
+}
+
+kadr_status document_check(const json_t *doc, const char *name, kadr_error *err) {
+    return check(&(struct check){.name = name, .err = err}, doc);
 }
 
 /* ---- Reading and saving ---------------------------------------------------------------------- */

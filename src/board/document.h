@@ -45,6 +45,24 @@ double document_seconds(const json_t *doc, const json_t *panel);
 /* The picture that stands for the panel: of the approved version, or of the newest; NULL: none. */
 const char *document_picture(const json_t *panel);
 
+/* ---- Working on one: edit.c -------------------------------------------------------------------
+ */
+/* What document_parse looks at; `name` stands in messages. KADR_EUSAGE: what is wrong. */
+kadr_status document_check(const json_t *doc, const char *name, kadr_error *err);
+
+/* The panel of that uid, whose place goes to *at; NULL: none. */
+json_t *document_panel_of(const json_t *doc, const char *uid, size_t *at);
+/* Gives each panel without one, or with another's, a uid of its own. */
+kadr_status document_identify(json_t *doc, kadr_error *err);
+/* Puts `panel` before place `at` (the count: at the end). It gets a uid and a number unlike all
+ * others: 2A behind 2, or the next one at the end. */
+kadr_status document_insert(json_t *doc, size_t at, json_t *panel, kadr_error *err);
+void document_move(json_t *doc, size_t from, size_t to);
+/* The panel goes to "removed". The last one stays: KADR_EUSAGE. */
+kadr_status document_remove(json_t *doc, size_t at, kadr_error *err);
+/* Numbers 1, 2, ... in order. Panels without a seed keep the one that their old number gave. */
+kadr_status document_renumber(json_t *doc, kadr_error *err);
+
 /* Another document's panels have pictures: takes them over to panels of the same uid or number.
  * Panels of `old` that are gone are kept under "removed". */
 kadr_status document_inherit(json_t *doc, const json_t *old, kadr_error *err);
@@ -58,9 +76,14 @@ json_t *document_to_storyboarder(const json_t *doc);
 /* ---- Parts of the above, seen by this room */
 json_t *document_of_board(const struct board *b, const char *script);
 json_t *document_from_storyboarder(json_t *file);
+/* A uid for the panel of that number, unlike all keys of `taken`, among which it goes. */
+json_t *document_make_uid(const char *number, json_t *taken);
 /* Words that a glossary gives for `text`, appended to `out`; casts it names to `casts`. */
 void glossary_apply(const json_t *glossary, const char *text, struct buf *out, json_t *casts);
 /* {"Anna": {"cast": "anna", "text": "a girl"}} of lines "Anna = a girl; cast: anna". */
 json_t *glossary_read(const char *lines);
+/* The time of day that a Russian heading tells gets its English word, unless the glossary has one.
+ * False: out of memory. */
+bool glossary_add_time(json_t *glossary, const char *scene);
 
 #endif

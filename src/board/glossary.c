@@ -5,6 +5,7 @@
 #include "board/document.h"
 #include "board/script.h"
 #include <string.h>
+#include <strings.h>
 
 json_t *glossary_read(const char *lines) {
     json_t *all = json_object();
@@ -34,6 +35,12 @@ json_t *glossary_read(const char *lines) {
     return all;
 }
 
+/* Russian headings' times of day. */
+static const char *const times[][2] = {
+    {"день", "day"},     {"утро", "morning"}, {"вечер", "evening"}, {"ночь", "night"},
+    {"рассвет", "dawn"}, {"закат", "sunset"}, {"сумерки", "dusk"},  {"полдень", "noon"},
+};
+
 static bool is_letter(uint32_t c) {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
            (c >= 0xC0 && c != 0xD7 && c != 0xF7 && !(c >= 0x2000 && c <= 0x206F) &&
@@ -59,10 +66,14 @@ static size_t match(const char *text, const char *end, const char *key) {
     return (size_t)(at - text);
 }
 
+/* A character plays once: what its note says of it goes before what the glossary does. */
 static void add_cast(json_t *casts, const char *cast) {
-    size_t i;
+    size_t i, name = strcspn(cast, ":@ ");
     json_t *one;
-    json_array_foreach(casts, i, one) if (!strcmp(json_string_value(one), cast)) return;
+    json_array_foreach(casts, i, one) {
+        const char *there = json_string_value(one);
+        if (strcspn(there, ":@ ") == name && !strncasecmp(there, cast, name)) return;
+    }
     json_array_append_new(casts, json_string(cast));
 }
 
@@ -103,4 +114,17 @@ void glossary_apply(const json_t *glossary, const char *text, struct buf *out, j
         buf_add(out, text, (size_t)(next - text));
         text = next;
     }
+}
+
+bool glossary_add_time(json_t *glossary, const char *scene) {
+    struct heading h = {0};
+    size_t taken;
+    if (!heading_read(scene, true, &h) || !h.time_size) return true;
+    const char *end = h.time + h.time_size;
+    if (longest(glossary, h.time, end, &taken) && taken == h.time_size) return true;
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++)
+        if (match(h.time, end, times[i][0]) == h.time_size)
+            return !json_object_set_new(glossary, times[i][0],
+                                        json_pack("{s:s}", "text", times[i][1]));
+    return true;
 }

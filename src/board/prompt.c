@@ -12,20 +12,20 @@ static const char *const openings[] = {
 };
 
 /* The text behind `opening`, whatever the case of its letters; NULL when it does not begin so. */
-static const char *behind(const char *text, const char *opening) {
-    const char *end = text + strlen(text), *opening_end = opening + strlen(opening);
+static const char *behind(const char *text, const char *end, const char *opening) {
+    const char *opening_end = opening + strlen(opening);
     while (opening < opening_end) {
         if (text == end) return NULL;
         uint32_t want = utf8_next(&opening, opening_end);
         if (letter_to_lower(utf8_next(&text, end)) != letter_to_lower(want)) return NULL;
     }
-    return *text == '.' || *text == ' ' ? text + 1 : NULL;
+    return text;
 }
 
 static const char *skip_opening(const char *text) {
     for (size_t i = 0; i < sizeof openings / sizeof *openings; i++) {
-        const char *rest = behind(text, openings[i]);
-        if (rest) return rest;
+        const char *rest = behind(text, text + strlen(text), openings[i]);
+        if (rest && (*rest == '.' || *rest == ' ')) return rest + 1;
     }
     return NULL;
 }
@@ -93,15 +93,13 @@ static void add_one_line(struct buf *b, const char *text) {
 
 /* Times of a heading that show nothing. */
 static bool is_seen(const char *time, size_t size) {
-    static const char *const unseen[] = {"continuous", "later", "moments later", "same",
-                                         "same time"};
-    for (size_t i = 0; i < sizeof unseen / sizeof *unseen; i++) {
-        if (strlen(unseen[i]) != size) continue;
-        size_t j = 0;
-        while (j < size && (char)letter_to_lower((unsigned char)time[j]) == unseen[i][j]) j++;
-        if (j == size) return false;
-    }
-    return size > 0;
+    static const char *const unseen[] = {"continuous",    "later",   "moments later", "same",
+                                         "same time",     "позже",   "спустя время",  "непрерывно",
+                                         "в то же время", "тогда же"};
+    if (!size) return false;
+    for (size_t i = 0; i < sizeof unseen / sizeof *unseen; i++)
+        if (behind(time, time + size, unseen[i]) == time + size) return false;
+    return true;
 }
 
 /* "wide" -> "wide shot of "; "close-up" and what says "shot" itself -> "... of ". */

@@ -12,6 +12,8 @@
 
 /* ---- Steps of the UNet alone */
 
+#define KINDS 32 /* of operations; no more are told apart */
+
 struct steps {
     struct mem *mem;
     double *seconds; /* of each after the first */
@@ -19,7 +21,14 @@ struct steps {
     double last;                 /* when the step before ended; 0: none has */
     uint64_t bytes_first, bytes; /* read after the first step, and after the last */
     double reading_first, reading;
+    kadr_operations kinds_first[KINDS], kinds[KINDS];
+    size_t kind_count;
 };
+
+static void copy_kinds(struct steps *s, kadr_operations *to, const kadr_progress *p) {
+    s->kind_count = p->operation_kinds < KINDS ? p->operation_kinds : KINDS;
+    if (p->operations) memcpy(to, p->operations, s->kind_count * sizeof *to);
+}
 
 static int on_step(void *user, const kadr_progress *p) {
     struct steps *s = user;
@@ -29,7 +38,9 @@ static int on_step(void *user, const kadr_progress *p) {
     else {
         s->bytes_first = p->bytes_read;
         s->reading_first = p->seconds_reading;
+        copy_kinds(s, s->kinds_first, p);
     }
+    copy_kinds(s, s->kinds, p);
     s->bytes = p->bytes_read;
     s->reading = p->seconds_reading;
     s->last = now;
@@ -39,6 +50,11 @@ static int on_step(void *user, const kadr_progress *p) {
 static int ascending(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return x < y ? -1 : x > y;
+}
+
+static int longest_first(const void *a, const void *b) {
+    double x = ((const kadr_operations *)a)->seconds, y = ((const kadr_operations *)b)->seconds;
+    return x < y ? 1 : x > y ? -1 : 0;
 }
 
 /* The request as it is planned: size, precision, peak, operations of a step. */
@@ -64,7 +80,42 @@ static double tflop_of_step(const json_t *plan) {
     return sum;
 }
 
-static kadr_status report_steps(struct cli *cli, const struct steps *s, const json_t *plan,
+/* What a step spends on each kind of operation, the longest first: {"kind", "seconds", "share",
+ * "count", and of products "gflop_per_second"}. */
+static json_t *kinds_of_step(struct steps *s) {
+    double n = (double)s->count, all = 0;
+    for (size_t i = 0; i < s->kind_count; i++) {
+        s->kinds[i].seconds = (s->kinds[i].seconds - s->kinds_first[i].seconds) / n;
+        s->kinds[i].flops = (s->kinds[i].flops - s->kinds_first[i].flops) / n;
+        s->kinds[i].count = (s->kinds[i].count - s->kinds_first[i].count) / s->count;
+        all += s->kinds[i].seconds;
+    }
+    qsort(s->kinds, s->kind_count, sizeof *s->kinds, longest_first);
+    json_t *list = json_array();
+    for (size_t i = 0; i < s->kind_count && s->kinds[i].count; i++) {
+        const kadr_operations *k = &s->kinds[i];
+        json_t *o = json_pack("{s:s,s:f,s:f,s:I}", "kind", k->kind, "seconds", k->seconds, "share",
+                              k->seconds / all, "count", (json_int_t)k->count);
+        if (k->flops > 0)
+            json_object_set_new(o, "gflop_per_second", json_real(k->flops * 1e-9 / k->seconds));
+        json_array_append_new(list, o);
+    }
+    return list;
+}
+
+static void print_kinds(struct buf *text, const json_t *kinds) {
+    for (size_t i = 0; i < json_array_size(kinds); i++) {
+        const json_t *o = json_array_get(kinds, i);
+        buf_printf(text, "%7.1f %%  %-12s %4.0f taking ", cli_number(o, "share") * 100,
+                   cli_text(o, "kind"), cli_number(o, "count"));
+        cli_print_seconds(text, cli_number(o, "seconds"));
+        double rate = cli_number(o, "gflop_per_second");
+        if (rate > 0) buf_printf(text, ", %.1f GFLOP/s", rate);
+        buf_puts(text, "\n");
+    }
+}
+
+static kadr_status report_steps(struct cli *cli, struct steps *s, const json_t *plan,
                                 kadr_error *err) {
     json_t *list = json_array();
     for (size_t i = 0; i < s->count; i++) json_array_append_new(list, json_real(s->seconds[i]));
@@ -72,12 +123,13 @@ static kadr_status report_steps(struct cli *cli, const struct steps *s, const js
     double median = s->seconds[s->count / 2], tflop = tflop_of_step(plan);
     double reading = s->reading - s->reading_first, bytes = (double)(s->bytes - s->bytes_first);
     json_t *all = json_pack(
-        "{s:O,s:O,s:O,s:f,s:o,s:f,s:f,s:f,s:f,s:I,s:O}", "width", json_object_get(plan, "width"),
-        "height", json_object_get(plan, "height"), "precision", json_object_get(plan, "precision"),
-        "seconds_per_step", median, "steps", list, "tflop_per_step", tflop, "gflop_per_second",
-        tflop * 1e3 / median, "bytes_read_per_step", bytes / (double)s->count,
-        "read_bytes_per_second", reading > 0 ? bytes / reading : 0.0, "peak_bytes",
-        (json_int_t)sys_memory_peak(), "planned_peak_bytes", json_object_get(plan, "peak_bytes"));
+        "{s:O,s:O,s:O,s:f,s:o,s:f,s:f,s:f,s:f,s:I,s:O,s:o}", "width",
+        json_object_get(plan, "width"), "height", json_object_get(plan, "height"), "precision",
+        json_object_get(plan, "precision"), "seconds_per_step", median, "steps", list,
+        "tflop_per_step", tflop, "gflop_per_second", tflop * 1e3 / median, "bytes_read_per_step",
+        bytes / (double)s->count, "read_bytes_per_second", reading > 0 ? bytes / reading : 0.0,
+        "peak_bytes", (json_int_t)sys_memory_peak(), "planned_peak_bytes",
+        json_object_get(plan, "peak_bytes"), "operations", kinds_of_step(s));
     kadr_status status = all ? KADR_OK : err_nomem(err, "the report", 0);
     if (status == KADR_OK && cli->rq->json) status = cli_print_json(cli, all, err);
     else if (status == KADR_OK) {
@@ -90,6 +142,7 @@ static kadr_status report_steps(struct cli *cli, const struct steps *s, const js
         buf_puts(&text, " of ");
         cli_print_size(&text, cli_number(plan, "peak_bytes"));
         buf_puts(&text, " planned\n");
+        print_kinds(&text, json_object_get(all, "operations"));
         status = cli_print_buf(&text, err);
     }
     json_decref(all);

@@ -2,13 +2,10 @@
 #include "cli/board.h"
 
 #include "base/file.h"
-#include "image/scale.h"
-#include "image/sheet.h"
 #include <stdlib.h>
 #include <string.h>
 
 #define SHEET_PANELS 60 /* on one contact sheet */
-#define SHEET_WIDTH 480 /* most pixels of a panel there */
 #define BOARD_NAME "board.json"
 
 /* ---- Story ----------------------------------------------------------------------------------- */
@@ -84,58 +81,21 @@ kadr_status story_panel(const struct story *s, const char *number, size_t *at, k
 }
 
 /* ---- Contact sheet --------------------------------------------------------------------------- */
-/* A panel as small as the sheet shows it. */
-static kadr_status read_small(struct mem *m, const char *path, struct image *small,
-                              kadr_error *err) {
-    struct image im = {0};
-    kadr_status status = image_read(&im, m, path, IMAGE_OVER_WHITE, NULL, err);
-    if (status == KADR_OK && im.width > SHEET_WIDTH) {
-        int height = (int)((int64_t)im.height * SHEET_WIDTH / im.width);
-        status =
-            image_scale(&im, m, SHEET_WIDTH, height > 0 ? height : 1, SCALE_LANCZOS, small, err);
-        image_free(&im);
-    } else *small = im;
-    return status;
-}
-
-static kadr_status write_sheet(const struct story *s, size_t first, size_t count, const char *path,
-                               kadr_error *err) {
-    struct mem *m = s->cli->mem;
-    struct image images[SHEET_PANELS] = {{0}}, sheet = {0};
-    struct sheet_panel panels[SHEET_PANELS] = {{0}};
-    char numbers[SHEET_PANELS][24];
-    kadr_status status = KADR_OK;
-    for (size_t i = 0; status == KADR_OK && i < count; i++) {
-        const json_t *p = document_panel(s->doc, first + i);
-        const char *picture = document_picture(p), *action = document_text(p, "action");
-        if (!*action) action = document_text(p, "prompt");
-        panels[i] = (struct sheet_panel){picture ? &images[i] : NULL,
-                                         document_number(p, numbers[i]), action};
-        if (!picture) continue;
-        const char *from = story_file(s, picture);
-        status = from ? read_small(m, from, &images[i], err) : err_nomem(err, "a path", 0);
-        if (status != KADR_OK) err_context(err, "panel %s", panels[i].number);
-    }
-    const struct sheet_style style = {.width = SHEET_WIDTH};
-    if (status == KADR_OK) status = sheet_make(panels, count, style, m, &sheet, err);
-    if (status == KADR_OK) status = image_write_png(&sheet, m, path, NULL, 0, err);
-    image_free(&sheet);
-    for (size_t i = 0; i < count; i++) image_free(&images[i]);
-    return status;
-}
-
-kadr_status story_sheets(const struct story *s, json_t *sheets, kadr_error *err) {
+kadr_status story_sheets(const struct story *s, const char *board, const char *folder,
+                         json_t *sheets, kadr_error *err) {
     struct arena *a = &s->cli->arena;
     kadr_status status = KADR_OK;
     size_t all = document_count(s->doc);
-    for (size_t first = 0; status == KADR_OK && first < all; first += SHEET_PANELS) {
-        size_t count = all - first < SHEET_PANELS ? all - first : SHEET_PANELS;
+    for (size_t at = 0; status == KADR_OK && at < all; at += SHEET_PANELS) {
         const char *name =
-            first ? arena_printf(a, "sheet-%zu.png", first / SHEET_PANELS + 1) : "sheet.png";
-        const char *path = name ? story_file(s, name) : NULL;
-        if (!path || json_array_append_new(sheets, json_string(path)))
+            at ? arena_printf(a, "sheet-%zu.png", at / SHEET_PANELS + 1) : "sheet.png";
+        const char *path = name ? file_join(a, folder, name) : NULL;
+        const char *first = arena_printf(a, "%zu", at);
+        const char *count =
+            arena_printf(a, "%zu", all - at < SHEET_PANELS ? all - at : SHEET_PANELS);
+        if (!path || !first || !count || json_array_append_new(sheets, json_string(path)))
             return err_nomem(err, "a contact sheet", 0);
-        status = write_sheet(s, first, count, path, err);
+        status = cli_pages(s->cli, "sheet", board, path, first, count, err);
     }
     return status;
 }
@@ -189,12 +149,18 @@ static kadr_status revise(struct story *s, char **word, kadr_error *err) {
     return status == KADR_OK ? board_revise(s, word[0], err) : status;
 }
 
+static kadr_status export(struct story *s, char **word, kadr_error *err) {
+    (void)word;
+    return board_export(s, err);
+}
+
 kadr_status command_board(struct cli *cli, kadr_error *err) {
     static const struct {
         const char *name, *takes;
         int words; /* with itself */
         kadr_status (*run)(struct story *, char **word, kadr_error *);
     } ways[] = {{"draw", "FILE", 2, draw},
+                {"export", "FOLDER", 2, export},
                 {"init", "FILE", 2, init},
                 {"pick", "FOLDER PANEL VERSION", 4, pick},
                 {"revise", "FOLDER PANEL", 3, revise}};
@@ -213,7 +179,7 @@ kadr_status command_board(struct cli *cli, kadr_error *err) {
     }
     if (cli->words != 1)
         return err_set(err, KADR_EUSAGE,
-                       "board %.100s: expected draw, init, revise, pick, or one FILE",
+                       "board %.100s: expected draw, export, init, revise, pick, or one FILE",
                        cli->word[0]);
     status = story_open(&s, cli, cli->word[0], err);
     if (status == KADR_OK) status = draw(&s, NULL, err);

@@ -28,11 +28,16 @@ kadr_status story_save(struct story *s, kadr_error *err);
 kadr_status story_panel(const struct story *s, const char *number, size_t *at, kadr_error *err);
 /* The path of what lies in the folder; NULL when memory is refused. */
 const char *story_file(const struct story *s, const char *name);
-/* sheet.png, and sheet-2.png and so on; their paths are appended to `sheets`. */
-kadr_status story_sheets(const struct story *s, json_t *sheets, kadr_error *err);
+/* sheet.png of the board in the file `board`, and sheet-2.png and so on, in `folder`; their paths
+ * are appended to `sheets`. */
+kadr_status story_sheets(const struct story *s, const char *board, const char *folder,
+                         json_t *sheets, kadr_error *err);
 
 /* board_draw.c */
 kadr_status board_draw(struct story *s, kadr_error *err);
 kadr_status board_revise(struct story *s, const char *number, kadr_error *err);
+
+/* board_export.c: the files that were asked for, or all, into the folder of -o or the board's. */
+kadr_status board_export(struct story *s, kadr_error *err);
 
 #endif

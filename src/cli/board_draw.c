@@ -5,16 +5,18 @@
 
 #include "base/file.h"
 #include "base/sys.h"
+#include "board/panel.h"
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
-#define XXH_INLINE_ALL
-#include <xxhash.h>
+
+#define DRIFT_SEED 1000003 /* between the seeds of tries, so that no panel's is met */
 
 struct panel_job {
     json_t *panel;
-    const char *hash; /* of all that decides its pixels */
-    const char *url;  /* the picture's name */
+    kadr_request *request;
+    char hash[PANEL_HASH]; /* of all that decides its pixels */
+    const char *url;       /* the picture's name */
+    const char *from;      /* the draft that it finishes, or NULL */
     json_int_t version;
 };
 
@@ -27,22 +29,13 @@ struct board_run {
 };
 
 /* ---- Requests -------------------------------------------------------------------------------- */
-/* Panel 3 takes seed + 2, and 12A another than 12: by the number, so that a panel can be put in
- * without changing others. */
-static uint64_t seed_of(uint64_t base, const char *number, size_t i) {
-    char *end;
-    unsigned long n = strtoul(number, &end, 10);
-    if (end == number || !n || n > 1000000000) return base + i;
-    return base + n - 1 + (*end ? XXH64(end, strlen(end), 0) % 900000 * 1000 + 100000 : 0);
-}
-
 /* The board's seed: as said, as it was, or one random number. */
 static kadr_status base_seed(struct story *s, uint64_t *seed, kadr_error *err) {
     const kadr_request *rq = s->cli->rq;
-    json_t *kept = json_object_get(s->doc, "seed");
-    if (request_has(rq, OPTION_seed)) *seed = (uint64_t)rq->seed;
-    else if (json_is_integer(kept)) *seed = (uint64_t)json_integer_value(kept);
-    else {
+    if (request_has(rq, OPTION_seed)) {
+        json_object_del(s->doc, "seed");
+        *seed = (uint64_t)rq->seed;
+    } else if (!json_is_integer(json_object_get(s->doc, "seed"))) {
         kadr_request *resolved = kadr_request_copy(rq);
         if (!resolved) return err_nomem(err, "a request", 0);
         kadr_status status = request_resolve(resolved, NULL, "balanced", err);
@@ -50,108 +43,31 @@ static kadr_status base_seed(struct story *s, uint64_t *seed, kadr_error *err) {
         kadr_request_free(resolved);
         if (status != KADR_OK) return status;
     }
-    json_object_set_new(s->doc, "seed", json_integer((json_int_t)*seed));
-    return KADR_OK;
+    return document_seed(s->doc, seed, err);
 }
 
-static kadr_status set_text(struct story *s, kadr_request *rq, enum option_id id, const char *text,
-                            enum request_source source, kadr_error *err) {
+static kadr_status set_settings(struct story *s, kadr_request *rq, const json_t *settings,
+                                enum request_source source, kadr_error *err) {
     const struct request_origin origin = {source, s->file, 0};
-    if (!text) return err_nomem(err, "a request", 0);
-    return *text ? request_set_from(rq, id, text, &origin, err) : KADR_OK;
-}
-
-static kadr_status set_casts(struct story *s, kadr_request *rq, const json_t *cast,
-                             kadr_error *err) {
-    kadr_status status = KADR_OK;
-    if (json_is_string(cast))
-        return set_text(s, rq, OPTION_cast, json_string_value(cast), SOURCE_SCRIPT, err);
-    for (size_t i = 0; status == KADR_OK && i < json_array_size(cast); i++)
-        status = set_text(s, rq, OPTION_cast, json_string_value(json_array_get(cast, i)),
-                          SOURCE_SCRIPT, err);
-    return status;
-}
-
-static const char *full_prompt(struct story *s, const json_t *panel) {
-    const char *prompt = document_text(panel, "prompt"), *style = document_text(s->doc, "style");
-    if (!*prompt) prompt = document_text(panel, "action");
-    size_t n = strlen(prompt);
-    while (*style && n && strchr(". ,\n", prompt[n - 1])) n--;
-    return arena_printf(&s->cli->arena, "%.*s%s%s", (int)n, prompt, *style && n ? ", " : "", style);
-}
-
-/* Half the size and half the steps of what would be drawn. */
-static kadr_status set_draft(struct story *s, kadr_request *rq, kadr_error *err) {
-    struct arena *a = &s->cli->arena;
-    json_t *defaults = NULL;
-    kadr_request *full = kadr_request_copy(rq);
-    if (!full) return err_nomem(err, "a request", 0);
-    kadr_status status = request_model_defaults(request_model_path(rq), &defaults, err);
-    if (status == KADR_OK) status = request_resolve(full, defaults, "balanced", err);
-    int64_t wide = full->width / 16 * 8, high = full->height / 16 * 8;
-    const struct {
-        enum option_id id;
-        int64_t value;
-    } values[] = {{OPTION_width, wide < 64 ? full->width : wide},
-                  {OPTION_height, high < 64 ? full->height : high},
-                  {OPTION_steps, (full->steps + 1) / 2}};
-    for (size_t i = 0; status == KADR_OK && i < 3; i++)
-        status = set_text(s, rq, values[i].id, arena_printf(a, "%" PRId64, values[i].value),
-                          SOURCE_SCRIPT, err);
-    json_decref(defaults);
-    kadr_request_free(full);
-    return status;
+    return panel_set(rq, settings, &origin, err);
 }
 
 static kadr_status make_request(struct story *s, size_t i, uint64_t base, kadr_request **out,
                                 kadr_error *err) {
     char text[24];
-    struct arena *a = &s->cli->arena;
-    const json_t *panel = document_panel(s->doc, i), *own = json_object_get(panel, "seed");
-    const json_t *overrides = json_object_get(panel, "overrides");
-    const struct request_origin origin = {SOURCE_SCRIPT, s->file, 0};
-    uint64_t seed = json_is_integer(own) ? (uint64_t)json_integer_value(own)
-                                         : seed_of(base, document_number(panel, text), i);
+    json_t *shared = document_settings(s->doc), *own = NULL;
     kadr_request *rq = *out = kadr_request_copy(s->cli->rq);
-    if (!rq) return err_nomem(err, "a request", 0);
-    kadr_status status = set_text(s, rq, OPTION_prompt, full_prompt(s, panel), SOURCE_SCRIPT, err);
-    if (status == KADR_OK && !rq->prompt)
-        status = err_set(err, KADR_EUSAGE, "nothing to draw; expected a prompt or an action");
-    if (status == KADR_OK)
-        status = set_text(s, rq, OPTION_negative, document_text(s->doc, "negative"), SOURCE_PICTURE,
-                          err);
-    if (status == KADR_OK)
-        status =
-            set_text(s, rq, OPTION_negative, document_text(panel, "negative"), SOURCE_SCRIPT, err);
-    if (status == KADR_OK)
-        status =
-            set_text(s, rq, OPTION_seed, arena_printf(a, "%" PRIu64, seed), SOURCE_SCRIPT, err);
-    if (status == KADR_OK) status = set_casts(s, rq, json_object_get(panel, "cast"), err);
-    if (status == KADR_OK && json_is_object(overrides))
-        status = request_from_json(rq, overrides, &origin, KADR_EUSAGE, err);
+    kadr_status status = rq && shared ? panel_settings(s->cli->mem, s->doc, i, base, &own, err)
+                                      : err_nomem(err, "a request", 0);
+    if (status == KADR_OK) status = set_settings(s, rq, shared, SOURCE_PICTURE, err);
+    if (status == KADR_OK) status = set_settings(s, rq, own, SOURCE_SCRIPT, err);
     if (status == KADR_OK) status = cli_find_model(s->cli, rq, err);
-    if (status == KADR_OK && rq->draft) status = set_draft(s, rq, err);
-    if (status != KADR_OK) err_context(err, "%s: panel %s", s->file, document_number(panel, text));
+    if (status == KADR_OK && rq->draft) status = panel_draft(rq, err);
+    if (status != KADR_OK)
+        err_context(err, "%s: panel %s", s->file, document_number(document_panel(s->doc, i), text));
+    json_decref(shared);
+    json_decref(own);
     return status;
-}
-
-/* Of the settings, and of what decides some of them later. What a picture began from when it was
- * revised or finished is not asked: the panel's content is the same. */
-static const char *content_hash(struct story *s, const kadr_request *rq) {
-    struct buf text;
-    json_t *settings = request_to_json(rq);
-    const char *hash = NULL;
-    buf_init(&text, s->cli->mem);
-    if (!rq->init) json_object_del(settings, "strength");
-    json_put(&text, settings, REQUEST_JSON_FLAGS);
-    buf_printf(&text, "|%s|%s", rq->preset ? rq->preset : "", rq->aspect ? rq->aspect : "");
-    if (settings && buf_ok(&text)) {
-        XXH128_hash_t h = XXH3_128bits(text.data, text.size);
-        hash = arena_printf(&s->cli->arena, "%016" PRIx64 "%016" PRIx64, h.high64, h.low64);
-    }
-    json_decref(settings);
-    buf_free(&text);
-    return hash;
 }
 
 /* ---- Versions -------------------------------------------------------------------------------- */
@@ -199,7 +115,15 @@ static kadr_status next_version(struct story *s, struct panel_job *job, kadr_err
     }
     json_object_set_new(job->panel, "pending",
                         json_pack("{s:s, s:s}", "hash", job->hash, "url", job->url));
-    return KADR_OK;
+    const char *stem =
+        story_file(s, arena_strndup(&s->cli->arena, job->url, strlen(job->url) - strlen(".png")));
+    const char *state = stem ? arena_printf(&s->cli->arena, "%s.checkpoint", stem) : NULL;
+    const char *latents = stem ? arena_printf(&s->cli->arena, "%s.safetensors", stem) : NULL;
+    if (!state || !latents) return err_nomem(err, "a path", 0);
+    kadr_status status = kadr_request_set(job->request, "checkpoint", state, err);
+    if (status == KADR_OK && job->request->draft)
+        status = kadr_request_set(job->request, "save-latents", latents, err);
+    return status;
 }
 
 static kadr_status add_version(struct board_run *r, const struct panel_job *job,
@@ -212,7 +136,11 @@ static kadr_status add_version(struct board_run *r, const struct panel_job *job,
         versions = json_array();
         json_object_set_new(job->panel, "versions", versions);
     }
-    if (r->requests[p->request]->draft) json_object_set_new(one, "draft", json_true());
+    const kadr_request *rq = r->requests[p->request];
+    if (rq->draft) json_object_set_new(one, "draft", json_true());
+    if (rq->save_latents)
+        json_object_set_new(one, "latents", json_string(file_name(rq->save_latents)));
+    if (job->from) json_object_set_new(one, "from", json_string(job->from));
     if (r->revision) json_object_update(one, (json_t *)r->revision);
     if (!one || json_array_append_new(versions, one)) return err_nomem(err, "a version", 0);
     json_object_del(job->panel, "pending");
@@ -237,9 +165,12 @@ static kadr_status add_job(struct board_run *r, size_t i, kadr_request *rq, kadr
     struct story *s = r->story;
     struct panel_job *job = &r->jobs[r->count];
     job->panel = document_panel(s->doc, i);
-    r->requests[r->count++] = rq;
-    job->hash = content_hash(s, rq);
-    return job->hash ? KADR_OK : err_nomem(err, "a hash", 0);
+    job->request = r->requests[r->count++] = rq;
+    char text[24];
+    kadr_status status = panel_hash(s->cli->mem, rq, job->hash, err);
+    if (status != KADR_OK)
+        err_context(err, "%s: panel %s", s->file, document_number(job->panel, text));
+    return status;
 }
 
 static void drop_job(struct board_run *r) {
@@ -247,17 +178,22 @@ static void drop_job(struct board_run *r) {
     r->requests[r->count] = NULL;
 }
 
-/* A draft becomes the beginning of its final picture; false: it is none. */
-static bool begin_from_draft(struct board_run *r, kadr_request *rq, const json_t *panel,
-                             kadr_status *status, kadr_error *err) {
-    const char *picture = document_picture(panel);
+/* A draft's latents, or where those are gone its picture, are what its final picture begins from;
+ * false: the panel's picture is none. */
+static bool begin_from_draft(struct board_run *r, struct panel_job *job, kadr_status *status,
+                             kadr_error *err) {
+    const char *picture = document_picture(job->panel);
     size_t i;
     json_t *one;
-    json_array_foreach(json_object_get(panel, "versions"), i, one) {
+    json_array_foreach(json_object_get(job->panel, "versions"), i, one) {
         if (!picture || strcmp(document_text(one, "url"), picture) != 0) continue;
         if (!json_is_true(json_object_get(one, "draft"))) return false;
-        const char *path = story_file(r->story, picture);
-        *status = path ? kadr_request_set(rq, "init", path, err) : err_nomem(err, "a path", 0);
+        const char *latents = document_text(one, "latents");
+        const char *path = *latents ? story_file(r->story, latents) : NULL;
+        if (!path || !file_exists(path)) path = story_file(r->story, picture);
+        job->from = picture;
+        *status =
+            path ? kadr_request_set(job->request, "init", path, err) : err_nomem(err, "a path", 0);
         return true;
     }
     return false;
@@ -276,7 +212,7 @@ static kadr_status make_job(struct board_run *r, size_t i, uint64_t base, kadr_e
     status = add_job(r, i, rq, err);
     if (status != KADR_OK) return status;
     bool wanted = !is_drawn(s, job->panel, job->hash);
-    if (wanted && s->cli->rq->final) wanted = begin_from_draft(r, rq, job->panel, &status, err);
+    if (wanted && s->cli->rq->final) wanted = begin_from_draft(r, job, &status, err);
     if (!wanted) drop_job(r);
     else if (status == KADR_OK) status = next_version(s, job, err);
     return status;
@@ -292,13 +228,86 @@ static kadr_status make_jobs(struct board_run *r, const bool *chosen, kadr_error
 }
 
 static kadr_status open_run(struct board_run *r, struct story *s, kadr_error *err) {
-    static const struct request_origin usual = {.source = SOURCE_BOARD};
     size_t count = document_count(s->doc);
     *r = (struct board_run){.story = s};
     r->requests = arena_array(&s->cli->arena, count, sizeof *r->requests);
     r->jobs = arena_array(&s->cli->arena, count, sizeof *r->jobs);
     if (!r->requests || !r->jobs) return err_nomem(err, "a board", count);
-    return request_set_from(s->cli->rq, OPTION_aspect, "16:9", &usual, err);
+    return panel_usual(s->cli->rq, err);
+}
+
+/* The version's likeness to its casts, into the board. */
+static kadr_status measure_version(struct board_run *r, const struct panel_job *job,
+                                   struct likeness *like, kadr_error *err) {
+    struct story *s = r->story;
+    const char *path = story_file(s, job->url);
+    json_t *versions = json_object_get(job->panel, "versions");
+    json_t *one = json_array_get(versions, json_array_size(versions) - 1);
+    kadr_status status =
+        path ? cli_measure(s->cli, job->request, path, like, err) : err_nomem(err, "a path", 0);
+    if (status != KADR_OK) return status;
+    json_object_set_new(one, "likeness", json_real(like->likeness));
+    if (like->margin < 0) json_object_set_new(one, "drifted", json_true());
+    return story_save(s, err);
+}
+
+/* The panel once more with another seed, as another version of the same content. */
+static kadr_status draw_once_more(struct board_run *r, struct panel_job *job, uint64_t seed,
+                                  json_t *pictures, kadr_error *err) {
+    struct story *s = r->story;
+    kadr_request *rq = kadr_request_copy(job->request);
+    const char *number = arena_printf(&s->cli->arena, "%" PRIu64, seed);
+    struct board_run one = {.story = s, .requests = &rq, .jobs = job, .count = 1};
+    struct drawing d = {.cli = s->cli, .pictures = pictures, .deliver = deliver, .user = &one};
+    const struct request_origin origin = {SOURCE_SCRIPT, s->file, 0};
+    kadr_status status = rq && number ? request_set_from(rq, OPTION_seed, number, &origin, err)
+                                      : err_nomem(err, "a request", 0);
+    kadr_request *first = job->request;
+    job->request = rq;
+    if (status == KADR_OK) status = next_version(s, job, err);
+    if (status == KADR_OK) status = drawing_run(&d, &rq, 1, err);
+    job->request = first;
+    kadr_request_free(rq);
+    return status;
+}
+
+/* Panels in which a character has drifted, again up to --retry-drift times; the nearest version is
+ * the one that counts, unless the user has picked one. */
+static kadr_status retry_drift(struct board_run *r, struct panel_job *job, json_t *pictures,
+                               kadr_error *err) {
+    struct cli *cli = r->story->cli;
+    struct likeness like, best;
+    char text[24];
+    json_int_t nearest = job->version;
+    bool picked = json_object_get(job->panel, "approved") != NULL;
+    kadr_status status = measure_version(r, job, &like, err);
+    best = like;
+    for (int64_t n = 1; n <= cli->rq->retry_drift && best.margin < 0 && status == KADR_OK; n++) {
+        status = draw_once_more(r, job, (uint64_t)job->request->seed + (uint64_t)n * DRIFT_SEED,
+                                pictures, err);
+        if (status == KADR_OK) status = measure_version(r, job, &like, err);
+        if (status != KADR_OK || like.margin <= best.margin) continue;
+        best = like;
+        nearest = job->version;
+    }
+    if (status != KADR_OK) return status;
+    if (nearest != job->version && !picked)
+        json_object_set_new(job->panel, "approved", json_integer(nearest));
+    json_object_set_new(job->panel, "url", json_string(document_picture(job->panel)));
+    console_say(&cli->console, "panel %s: likeness %.2f%s", document_number(job->panel, text),
+                best.likeness, best.margin < 0 ? ": the character has drifted" : "");
+    return story_save(r->story, err);
+}
+
+static kadr_status retry_drifts(struct board_run *r, json_t *pictures, kadr_error *err) {
+    kadr_status status = KADR_OK;
+    for (size_t i = 0; i < r->count && status == KADR_OK; i++) {
+        const char *lock = r->requests[i]->identity_lock;
+        bool locked = r->requests[i]->cast.count && (!lock || strcmp(lock, "off") != 0);
+        if (r->story->cli->rq->retry_drift && locked)
+            status = retry_drift(r, &r->jobs[i], pictures, err);
+    }
+    return status;
 }
 
 static kadr_status draw_jobs(struct board_run *r, kadr_error *err) {
@@ -311,7 +320,9 @@ static kadr_status draw_jobs(struct board_run *r, kadr_error *err) {
     if (status == KADR_OK) status = file_make_folders(s->folder, err);
     if (status == KADR_OK) status = story_save(s, err);
     if (status == KADR_OK && r->count) status = drawing_run(&d, r->requests, r->count, err);
-    if (status == KADR_OK) status = story_sheets(s, json_object_get(result, "sheets"), err);
+    if (status == KADR_OK) status = retry_drifts(r, d.pictures, err);
+    if (status == KADR_OK)
+        status = story_sheets(s, s->path, s->folder, json_object_get(result, "sheets"), err);
     if (status == KADR_OK && !r->count && !s->cli->rq->json)
         console_say(&s->cli->console, "%s: nothing changed, nothing drawn", s->folder);
     else if (status == KADR_OK) status = result_finish(s->cli, result, sys_seconds() - began, err);

@@ -31,6 +31,7 @@ struct cli {
     int words;
     bool help, version;
     struct console console;
+    kadr_context *ctx; /* of all that the command does; NULL: not needed yet */
 };
 
 /* ---- main.c */
@@ -56,6 +57,18 @@ kadr_status cli_likeness(struct cli *cli, const char *cast, const char *const *p
 /* The file or folder that a name means, in cli->arena or `name` itself; KADR_EMODEL: none. */
 kadr_status cli_model_file(struct cli *cli, const char *name, const char **path, kadr_error *err);
 
+/* ---- models.c: the models that are here, the one of cli's request first, as `kadr models --json`
+ * tells them; without `measured` only by name, path and bytes. The caller owns *list. */
+kadr_status cli_models(struct cli *cli, bool measured, json_t **list, kadr_error *err);
+
+/* ---- pages.c */
+/* Ends in a slash; NULL when it cannot be told. */
+const char *cli_program_folder(struct cli *cli);
+/* Has `kadr-pages KIND BOARD TO FIRST SECOND` run (src/pages/main.c); what it fails with is the
+ * error, what it remarks is said. */
+kadr_status cli_pages(struct cli *cli, const char *kind, const char *board, const char *to,
+                      const char *first, const char *second, kadr_error *err);
+
 /* ---- work.c: what drawing commands share */
 /* What configuration files and environment say. */
 kadr_status cli_configure(struct cli *cli, kadr_error *err);
@@ -63,7 +76,8 @@ kadr_status cli_configure(struct cli *cli, kadr_error *err);
 kadr_status cli_prepare(struct cli *cli, kadr_error *err);
 /* The argument, if there is one, as the request's prompt. */
 kadr_status cli_read_prompt(struct cli *cli, kadr_error *err);
-/* A context with the request's memory and threads, whose interrupt is Ctrl-C. */
+/* The command's context, with the request's memory and threads; from opening to closing Ctrl-C
+ * interrupts what it does. */
 struct work {
     kadr_context *ctx;
     struct watch *watch;
@@ -100,8 +114,16 @@ struct drawing {
 kadr_status drawing_run(struct drawing *d, kadr_request *const *requests, size_t count,
                         kadr_error *err);
 
-/* ---- drift.c: measures a picture against the casts of the request and, where it drifted, draws it
- * again up to --retry-drift times. */
+/* ---- drift.c */
+struct likeness {
+    double margin; /* above the threshold, of the cast that has the least; below 0 it has drifted */
+    double likeness;
+};
+/* How near the picture comes to all casts of the request. */
+kadr_status cli_measure(struct cli *cli, const kadr_request *rq, const char *path,
+                        struct likeness *v, kadr_error *err);
+/* Measures a picture against the casts of cli's request and, where it drifted, draws it again up to
+ * --retry-drift times. */
 kadr_status cli_retry_drift(struct cli *cli, const char *path, uint64_t seed, json_t *pictures,
                             kadr_error *err);
 
@@ -128,6 +150,9 @@ kadr_status command_bench(struct cli *cli, kadr_error *err);
 kadr_status command_doctor(struct cli *cli, kadr_error *err);
 kadr_status command_cast(struct cli *cli, kadr_error *err);
 kadr_status command_serve(struct cli *cli, kadr_error *err);
+kadr_status command_work(struct cli *cli, kadr_error *err);
+kadr_status command_pull(struct cli *cli, kadr_error *err);
+kadr_status command_models(struct cli *cli, kadr_error *err);
 kadr_status command_config(struct cli *cli, kadr_error *err);
 kadr_status command_help(struct cli *cli, kadr_error *err);
 kadr_status command_man(struct cli *cli, kadr_error *err);

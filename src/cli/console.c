@@ -61,9 +61,16 @@ static void print_left(char *to, size_t size, double seconds) {
     else snprintf(to, size, "%d h %02d min", s / 3600, s / 60 % 60);
 }
 
-void console_progress(struct console *c, const kadr_progress *p) {
+void console_line(struct console *c, const char *text) {
     double now = sys_seconds();
     if (!c->terminal || c->quiet || (c->line && now - c->shown < LINE_EVERY)) return;
+    fprintf(stderr, "\r%.*s\033[K", columns() - 1, text);
+    fflush(stderr);
+    c->line = true;
+    c->shown = now;
+}
+
+void console_progress(struct console *c, const kadr_progress *p) {
     char line[256], left[32];
     int n = 0;
     if (p->pictures > 1)
@@ -77,8 +84,5 @@ void console_progress(struct console *c, const kadr_progress *p) {
         print_left(left, sizeof left, p->seconds_left);
         n += snprintf(line + n, sizeof line - (size_t)n, "  %s left", left);
     }
-    fprintf(stderr, "\r%.*s\033[K", columns() - 1, line);
-    fflush(stderr);
-    c->line = true;
-    c->shown = now;
+    console_line(c, line);
 }

@@ -22,6 +22,7 @@ void console_log(void *user, kadr_log_level level, const char *line);
 void console_say(struct console *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 void console_progress(struct console *c, const kadr_progress *p);
-void console_clear(struct console *c); /* takes the progress line away */
+void console_line(struct console *c, const char *text); /* any other text in its place */
+void console_clear(struct console *c);                  /* takes the progress line away */
 
 #endif

@@ -22,6 +22,8 @@ static void describe_machine(struct buf *to, const json_t *m) {
     cli_print_size(to, cli_number(m, "memory_free"));
     buf_printf(to, "\n  arithmetic   %.0f GFLOP/s in f32, %.0f in bf16\n",
                cli_number(m, "f32_gflop_per_second"), cli_number(m, "bf16_gflop_per_second"));
+    if (strcmp(cli_text(m, "multiplier"), "kadr") != 0)
+        buf_printf(to, "  f32 products by %s\n", cli_text(m, "multiplier"));
     if (cli_number(m, "disk_bytes_per_second") > 0)
         buf_printf(to, "  disk         %.2f GB/s\n", cli_number(m, "disk_bytes_per_second") * 1e-9);
 }
@@ -51,6 +53,10 @@ static void describe(struct buf *to, const json_t *all) {
     describe_rows(to, json_object_get(all, "classes"), "machine");
     buf_printf(to, "\nEach preset here (%s):\n", cli_text(all, "budget_from"));
     describe_rows(to, json_object_get(all, "presets"), "");
+    if (cli_number(all, "predictions") > 0)
+        buf_printf(to, "\nThe last drawings here took other than predicted by %.0f %%.\n",
+                   cli_number(all, "prediction_error") * 100);
+    else buf_puts(to, "\nNothing was drawn here yet that would tell how good these times are.\n");
     buf_printf(
         to,
         "\nRecommended: %s, by the memory of the machine. It is what is taken when no preset "

@@ -10,22 +10,21 @@
 
 struct version {
     const char *path;
-    double margin; /* likeness above the threshold, of the cast that has the least */
-    double likeness;
+    struct likeness like;
 };
 
-/* How near the picture comes to all casts of the request. */
-static kadr_status measure(struct cli *cli, struct version *v, kadr_error *err) {
+kadr_status cli_measure(struct cli *cli, const kadr_request *rq, const char *path,
+                        struct likeness *v, kadr_error *err) {
     kadr_status status = KADR_OK;
-    v->margin = 2;
-    for (size_t i = 0; i < cli->rq->cast.count && status == KADR_OK; i++) {
-        char *entry = arena_strdup(&cli->arena, cli->rq->cast.item[i]);
-        const char *path;
+    *v = (struct likeness){2, 1};
+    for (size_t i = 0; i < rq->cast.count && status == KADR_OK; i++) {
+        char *entry = arena_strdup(&cli->arena, rq->cast.item[i]);
+        const char *cast;
         double likeness, threshold;
         if (!entry) return err_nomem(err, "a cast", 64);
-        status = cast_find(&cli->arena, cli->rq->cast_folder, cast_split(entry).name, &path, err);
+        status = cast_find(&cli->arena, rq->cast_folder, cast_split(entry).name, &cast, err);
         if (status == KADR_OK)
-            status = cli_likeness(cli, path, &v->path, 1, &likeness, &threshold, err);
+            status = cli_likeness(cli, cast, &path, 1, &likeness, &threshold, err);
         if (status != KADR_OK || likeness - threshold >= v->margin) continue;
         v->margin = likeness - threshold;
         v->likeness = likeness;
@@ -51,7 +50,7 @@ static kadr_status draw_again(struct cli *cli, const char *path, uint64_t seed, 
     struct drawing d = {.cli = cli, .pictures = pictures, .deliver = deliver, .user = out};
     if (status == KADR_OK) status = drawing_run(&d, &rq, 1, err);
     kadr_request_free(rq);
-    return status == KADR_OK ? measure(cli, out, err) : status;
+    return status == KADR_OK ? cli_measure(cli, cli->rq, out->path, &out->like, err) : status;
 }
 
 static kadr_status rename_one(struct cli *cli, const char *from, const char *to, const char *ending,
@@ -79,19 +78,20 @@ static kadr_status put_first(struct cli *cli, const char *path, const char *best
 kadr_status cli_retry_drift(struct cli *cli, const char *path, uint64_t seed, json_t *pictures,
                             kadr_error *err) {
     struct version first = {.path = path}, best;
-    kadr_status status = measure(cli, &first, err);
+    kadr_status status = cli_measure(cli, cli->rq, path, &first.like, err);
     best = first;
-    for (int n = 2; n < cli->rq->retry_drift + 2 && best.margin < 0 && status == KADR_OK; n++) {
+    for (int n = 2; n < cli->rq->retry_drift + 2 && best.like.margin < 0 && status == KADR_OK;
+         n++) {
         struct version v;
         uint64_t count = cli->rq->count > 1 ? (uint64_t)cli->rq->count : 1;
         uint64_t other = seed + (uint64_t)(n - 1) * count;
         status = draw_again(cli, path, other, n, pictures, &v, err);
-        if (status == KADR_OK && v.margin > best.margin) best = v;
+        if (status == KADR_OK && v.like.margin > best.like.margin) best = v;
     }
     if (status == KADR_OK && best.path != path) status = put_first(cli, path, best.path, err);
     if (status != KADR_OK) return status;
-    console_say(&cli->console, "%s: likeness %.2f%s%s", path, best.likeness,
+    console_say(&cli->console, "%s: likeness %.2f%s%s", path, best.like.likeness,
                 best.path != path ? ", the nearest of several versions" : "",
-                best.margin < 0 ? ": the character has drifted" : "");
+                best.like.margin < 0 ? ": the character has drifted" : "");
     return KADR_OK;
 }

@@ -15,7 +15,7 @@ static const struct command command_table[] = {
      "file is overwritten; several pictures are numbered. Beside each picture, NAME.kadr.json "
      "tells the time and the memory that drawing it took.",
      command_generate},
-    {"board", "[draw|init|revise|pick] FILE", 1, -1, KADR_FOR_BOARD,
+    {"board", "[draw|export|init|revise|pick] FILE", 1, -1, KADR_FOR_BOARD,
      "draw a storyboard of a script",
      "draw FILE (`kadr board FILE` is the same): draws the panels of a plain text of one paragraph "
      "a "
@@ -29,7 +29,10 @@ static const struct command command_table[] = {
      "another. Where neither you nor the model say a size, panels are 16:9.\n"
      "init FILE: writes the board of a script, to be edited (-o, or NAME.json). "
      "revise FOLDER PANEL: draws one panel again, from its picture with --strength, within --mask, "
-     "with another --prompt or --seed. pick FOLDER PANEL v2: which version counts.",
+     "with another --prompt or --seed. pick FOLDER PANEL v2: which version counts.\n"
+     "export FOLDER: the board as files for others, into the folder or that of -o: those that "
+     "flags "
+     "name, or all.",
      command_board},
     {"cast", "add NAME PICTURE...|list|show NAME|check NAME PICTURE...|remove NAME|export NAME", 1,
      -1, KADR_FOR_CAST, "keep characters that stay the same",
@@ -76,6 +79,26 @@ static const struct command command_table[] = {
      "pictures are in the folder of --store and survive whatever ends the program. Ctrl-C ends "
      "it.",
      command_serve},
+    {"work", "", 0, 0, KADR_FOR_WORK, "draw for a server on another machine",
+     "Draws what waits in the store that a `kadr serve` with the same --store fills, a PostgreSQL "
+     "database: any number of machines may. It takes what fits its --memory and the models that "
+     "it has, and keeps nothing: pictures go into the database, or into the folder --pictures "
+     "that all share. Ctrl-C ends it; what it was drawing goes back into the queue, as it does "
+     "half a minute after a machine was lost.",
+     command_work},
+    {"pull", "OWNER/NAME[@REVISION]", 1, 1, KADR_FOR_PULL, "download a model",
+     "Downloads what kadr needs of a model from huggingface.co, or the hub that HF_ENDPOINT names, "
+     "into the cache that all Hugging Face tools share, and prints where it is; -m OWNER/NAME then "
+     "draws with it. Of weights it takes the fp16 variant where there is one, and never a pickle. "
+     "What was broken off goes on where it ended. For models that ask for consent: HF_TOKEN.",
+     command_pull},
+    {"models", "", 0, 0, KADR_FOR_MODELS, "list the models that are here",
+     "Lists what -m finds by name: the model that comes with kadr, the model folder "
+     "($XDG_DATA_HOME/kadr/models) and the Hugging Face cache, with the size of each on disk, the "
+     "picture that it draws unless told otherwise, the least memory in which that works and what "
+     "it takes with everything in memory. What is no model of SDXL's kind is only counted; --json "
+     "tells why.",
+     command_models},
     {"config", "[show|path|check]", 0, 1, DRAWS, "show or check the configuration",
      "show: every value and where it came from, for the flags that are given. path: the files "
      "that are read. check: says what is wrong with files, environment and flags before anything "
@@ -167,6 +190,7 @@ int main(int argc, char **argv) {
             console_say(&cli.console, "      `kadr %s --help` tells what it takes",
                         cli.command->name);
     }
+    kadr_close(cli.ctx);
     kadr_request_free(cli.rq);
     if (cli.mem) {
         arena_free(&cli.arena);

@@ -7,35 +7,20 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define MINI "mini"
-
-/* The program's own file with links followed; NULL when it cannot be told. */
-static char *program_path(struct arena *a, const char *called) {
-    char real[PATH_MAX];
-    if (strchr(called, '/')) return realpath(called, real) ? arena_strdup(a, real) : NULL;
-    const char *path = getenv("PATH");
-    for (size_t n; path && *path; path += n + (path[n] == ':')) {
-        n = strcspn(path, ":");
-        const char *candidate = arena_printf(a, "%.*s/%s", (int)n, path, called);
-        if (candidate && !access(candidate, X_OK) && file_exists(candidate))
-            return realpath(candidate, real) ? arena_strdup(a, real) : NULL;
-    }
-    return NULL;
-}
 
 /* The model that comes with kadr: in ../share/kadr/models from the program, or, where it was built
  * and not installed, in the folder that the build wrote into `kadr.models` beside it. */
 static char *mini_path(struct cli *cli) {
     struct arena *a = &cli->arena;
-    char *program = program_path(a, cli->program), *note = NULL;
+    const char *folder = cli_program_folder(cli);
+    char *note = NULL;
     size_t size;
-    if (!program) return NULL;
-    program[file_name(program) - program] = 0;
-    char *found = arena_printf(a, "%s../share/kadr/models/%s", program, MINI);
+    if (!folder) return NULL;
+    char *found = arena_printf(a, "%s../share/kadr/models/%s", folder, MINI);
     if (found && file_is_folder(found)) return found;
-    const char *beside = arena_printf(a, "%skadr.models", program);
+    const char *beside = arena_printf(a, "%skadr.models", folder);
     if (!beside || !file_exists(beside)) return NULL;
     if (file_read_all(cli->mem, beside, PATH_MAX, KADR_EIO, &note, &size, NULL) != KADR_OK)
         return NULL;

@@ -28,8 +28,7 @@ kadr_status command_pack(struct cli *cli, kadr_error *err) {
     if (status == KADR_OK) status = cli_configure(cli, err);
     if (status == KADR_OK) status = cli_find_model(cli, cli->rq, err);
     if (status != KADR_OK) return status;
-    const char *path =
-        cli->rq->output ? cli->rq->output : packed_name(&cli->arena, request_model_path(cli->rq));
+    const char *path = cli->rq->output ? cli->rq->output : packed_name(&cli->arena, cli->rq->model);
     if (!path) return err_nomem(err, "a path", 64);
     status = work_open(&w, cli, err);
     if (status == KADR_OK) status = kadr_pack(w.ctx, cli->rq, path, &observer, err);

@@ -50,7 +50,11 @@ static void describe_time(struct buf *to, const json_t *rq) {
     double together = cli_number(rq, "together");
     buf_puts(to, "  about ");
     cli_print_seconds(to, cli_number(t, "seconds"));
-    buf_puts(to, " in all: ");
+    buf_puts(to, " in all");
+    if (cli_number(t, "predictions") > 0)
+        buf_printf(to, " (the last predictions here were off by %.0f %%)",
+                   cli_number(t, "prediction_error") * 100);
+    buf_puts(to, ": ");
     cli_print_seconds(to, cli_number(t, "seconds_load") + cli_number(t, "seconds_encode"));
     buf_puts(to, " before the first step, ");
     cli_print_seconds(to, cli_number(t, "seconds_per_step"));

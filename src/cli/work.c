@@ -118,8 +118,8 @@ kadr_status work_open(struct work *w, struct cli *cli, kadr_error *err) {
     sigaddset(&watch->set, SIGUSR1);
     /* Before the context starts its threads, which inherit it. */
     pthread_sigmask(SIG_BLOCK, &watch->set, &watch->before);
-    kadr_status status = kadr_open(&config, &w->ctx, err);
-    watch->ctx = w->ctx;
+    kadr_status status = cli->ctx ? KADR_OK : kadr_open(&config, &cli->ctx, err);
+    w->ctx = watch->ctx = cli->ctx;
     if (status == KADR_OK) status = watch_start(watch, err);
     if (status == KADR_OK) w->watch = watch;
     else {
@@ -135,6 +135,5 @@ void work_close(struct work *w) {
         pthread_join(w->watch->thread, NULL);
         pthread_sigmask(SIG_SETMASK, &w->watch->before, NULL);
     }
-    kadr_close(w->ctx);
     *w = (struct work){0};
 }

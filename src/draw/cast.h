@@ -5,7 +5,8 @@
  *
  * Tensors   ATTENTION.k, .v f16 [t, width] and .uncond_k, .uncond_v f16 [u, width] for each
  *           cross-attention, named as in model/unet.h; t is u times the number of references, or u
- *           thumbnail u8 [h, w, 3]; embeds f32 [references, projection], what the encoder saw
+ *           thumbnail u8 [h, w, 3]; looks f16 [references * cells, width], see
+ *           cast_look in cast_parts.h
  * Metadata  format "kadr cast", version "1", and texts for people
  */
 #ifndef KADR_DRAW_CAST_H
@@ -19,7 +20,7 @@
 #define CAST_TOKENS 4096 /* no cast has more */
 /* The likeness below which a character is taken for another, where a cast says none of its own:
  * measured with the mini model. */
-#define CAST_THRESHOLD 0.65
+#define CAST_THRESHOLD 0.7
 
 struct cast {
     struct safetensors file;

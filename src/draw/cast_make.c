@@ -30,9 +30,9 @@ struct making {
     struct arena arena;
     size_t references;
     bool average;
-    struct safetensors_out *out; /* keys, values, then embeds and thumbnail */
+    struct safetensors_out *out; /* keys, values, then looks and thumbnail */
     size_t attentions;
-    float *embeds;
+    float *looks;
     struct image thumbnail;
 };
 
@@ -43,7 +43,7 @@ static kadr_status describe(struct making *k, kadr_error *err) {
     for (int i = 0; i < GRAPHS; i++) graph_init(&k->graph[i], m, "cast", DTYPE_F32);
     program_init(&k->program, m);
     clip_vision_graph(&k->graph[ENCODE], &k->parts.encoder,
-                      (struct clip_vision_wish){k->parts.config.kind == IP_ADAPTER_PLUS, true});
+                      (struct clip_vision_wish){true, k->parts.config.kind == IP_ADAPTER_CLASSIC});
     ip_adapter_graph(&k->graph[PROJECT], &k->parts.config, clip_vision_tokens(&k->parts.encoder));
     unet_image_graph(&k->graph[IMAGE], &k->parts.model->unet, k->parts.config.tokens,
                      ip_adapter_norm(&k->parts.config));
@@ -100,9 +100,14 @@ static kadr_status make_tensors(struct making *k, kadr_error *err) {
             if (!o->name || !o->data)
                 return err_nomem(err, "cast", (size_t)(tokens * t.width) * sizeof(float));
         }
-    k->embeds =
-        arena_array(&k->arena, k->references * (size_t)k->parts.encoder.projection, sizeof(float));
-    return k->embeds ? KADR_OK : err_nomem(err, "cast", (size_t)k->parts.encoder.projection);
+    int64_t rows = cast_cells(&k->parts) * (int64_t)k->references, width = k->parts.encoder.width;
+    *o = (struct safetensors_out){
+        .name = "looks",
+        .dtype = SAFETENSORS_F16,
+        .rank = 2,
+        .dim = {rows, width},
+        .data = k->looks = arena_array(&k->arena, (size_t)(rows * width), sizeof(float))};
+    return k->looks ? KADR_OK : err_nomem(err, "cast", (size_t)(rows * width) * sizeof(float));
 }
 
 /* Adds keys and values of reference `place`, or the unconditional ones. */
@@ -197,9 +202,12 @@ static kadr_status see(struct making *k, const char *picture, size_t place, kadr
     count_up(k, "image_encoder.first");
     st = run_segment(k->run, ENCODE, 0, false, err);
     if (st) return st;
+    const float *hidden = buffer(k, "image_encoder.hidden", &count);
+    if (picture)
+        cast_look(&k->parts, hidden,
+                  k->looks + place * (size_t)(cast_cells(&k->parts) * k->parts.encoder.width));
     float *embeds = buffer(k, "image_encoder.embeds", &count);
-    if (picture) memcpy(k->embeds + place * count, embeds, count * sizeof *embeds);
-    else if (k->parts.config.kind == IP_ADAPTER_CLASSIC) memset(embeds, 0, count * sizeof *embeds);
+    if (!picture && embeds) memset(embeds, 0, count * sizeof *embeds);
     count_up(k, "ip_adapter.queries");
     st = run_segment(k->run, PROJECT, 0, false, err);
     if (!st) st = run_segment(k->run, IMAGE, 0, false, err);
@@ -242,19 +250,13 @@ static double own_threshold(const struct making *k) {
 
 static kadr_status write_cast(struct making *k, const char *name, const char *path,
                               kadr_error *err) {
-    for (size_t i = 0; i < k->attentions * 4; i++) narrow(&k->out[i]);
-    struct safetensors_out tensors[2] = {
-        {.name = "embeds",
-         .dtype = SAFETENSORS_F32,
-         .rank = 2,
-         .dim = {(int64_t)k->references, k->parts.encoder.projection},
-         .data = k->embeds},
-        {.name = "thumbnail",
-         .dtype = SAFETENSORS_U8,
-         .rank = 3,
-         .dim = {k->thumbnail.height, k->thumbnail.width, 3},
-         .data = k->thumbnail.data}};
-    memcpy(k->out + k->attentions * 4, tensors, sizeof tensors);
+    size_t narrowed = k->attentions * 4 + 1;
+    for (size_t i = 0; i < narrowed; i++) narrow(&k->out[i]);
+    k->out[narrowed] = (struct safetensors_out){.name = "thumbnail",
+                                                .dtype = SAFETENSORS_U8,
+                                                .rank = 3,
+                                                .dim = {k->thumbnail.height, k->thumbnail.width, 3},
+                                                .data = k->thumbnail.data};
     uint64_t adapter, encoder;
     kadr_status st = weights_fingerprint(k->parts.weights, "ip_adapter", &adapter, err);
     if (!st) st = weights_fingerprint(k->parts.weights, "image_encoder", &encoder, err);
@@ -291,7 +293,7 @@ static kadr_status write_cast(struct making *k, const char *name, const char *pa
         NULL};
     for (size_t i = 0; i + 1 < sizeof texts / sizeof *texts; i++)
         if (!texts[i]) return err_nomem(err, "cast", 64);
-    return safetensors_write(k->ctx->mem, path, k->out, k->attentions * 4 + 2, texts, err);
+    return safetensors_write(k->ctx->mem, path, k->out, narrowed + 1, texts, err);
 }
 
 static void close_making(struct making *k) {

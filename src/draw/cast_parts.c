@@ -4,9 +4,8 @@
 #include "base/sys.h"
 #include "draw/source.h"
 
+#include <math.h>
 #include <string.h>
-
-#define RESERVE ((size_t)6 << 20) /* as for drawings */
 
 /* The only .safetensors file of the model's folder ip_adapter. */
 static kadr_status find_adapter(struct cast_parts *p, kadr_error *err) {
@@ -66,9 +65,11 @@ static kadr_status find_encoder(struct cast_parts *p, kadr_error *err) {
 
 kadr_status cast_parts_open(struct cast_parts *p, kadr_context *ctx, const kadr_request *rq,
                             kadr_error *err) {
-    *p = (struct cast_parts){.ctx = ctx, .rq = rq};
+    *p = (struct cast_parts){.ctx = ctx, .rq = rq, .before = (size_t)sys_memory_now()};
     arena_init(&p->arena, ctx->mem);
-    kadr_status st = draw_model_open(ctx->mem, &ctx->log, p->rq, &p->model, err);
+    kadr_status st = KADR_OK;
+    p->model = context_take_model(ctx, rq);
+    if (!p->model) st = draw_model_open(ctx->mem, &ctx->log, rq, NULL, &p->model, err);
     if (!st) st = find_adapter(p, err);
     if (!st) st = weights_open_empty(ctx->mem, &ctx->log, p->adapter, &p->weights, err);
     if (!st) st = weights_replace(p->weights, "ip_adapter", p->adapter, err);
@@ -88,8 +89,9 @@ kadr_status cast_parts_open(struct cast_parts *p, kadr_context *ctx, const kadr_
 
 void cast_parts_close(struct cast_parts *p) {
     weights_close(p->weights);
-    draw_model_close(p->model);
+    if (p->model) context_keep_model(p->ctx, p->model);
     if (p->ctx) arena_free(&p->arena);
+    if (p->ctx) context_grown(p->ctx, p->before);
     *p = (struct cast_parts){0};
 }
 
@@ -109,7 +111,7 @@ kadr_status cast_run_open(struct run **out, struct cast_run *c, const struct cas
     const char *why;
     uint64_t budget = context_budget(ctx, &why);
     struct plan_options options = {.keep = true};
-    size_t beside = (size_t)sys_memory_now() + RESERVE + held;
+    size_t now = (size_t)sys_memory_now(), beside = now + context_growth(ctx, now) + held;
     if (budget) options.budget = budget > beside ? (size_t)(budget - beside) : 1;
     st = plan_make(&c->plan, ctx->mem, program, &options, err);
     if (st) return st;
@@ -125,4 +127,33 @@ kadr_status cast_run_open(struct run **out, struct cast_run *c, const struct cas
                                       .cancelled = interrupted,
                                       .user = ctx};
     return run_open(out, ctx->mem, &config, err);
+}
+
+/* Patches and cells along a side. */
+static int64_t patches_across(const struct cast_parts *p) {
+    return p->encoder.image / p->encoder.patch;
+}
+
+static int64_t cells_across(const struct cast_parts *p) {
+    int64_t patches = patches_across(p);
+    return patches < 8 ? patches : 8;
+}
+
+int64_t cast_cells(const struct cast_parts *p) {
+    return cells_across(p) * cells_across(p);
+}
+
+void cast_look(const struct cast_parts *p, const float *hidden, float *look) {
+    int64_t width = p->encoder.width, patches = patches_across(p), cells = cells_across(p);
+    for (int64_t c = 0; c < cells * cells; c++, look += width) {
+        int64_t row = c / cells, column = c % cells;
+        double length = 0;
+        for (int64_t i = 0; i < width; i++) look[i] = 0;
+        for (int64_t y = row * patches / cells; y < (row + 1) * patches / cells; y++)
+            for (int64_t x = column * patches / cells; x < (column + 1) * patches / cells; x++)
+                for (int64_t i = 0; i < width; i++)
+                    look[i] += hidden[(1 + y * patches + x) * width + i];
+        for (int64_t i = 0; i < width; i++) length += (double)look[i] * look[i];
+        for (int64_t i = 0; i < width && length > 0; i++) look[i] /= (float)sqrt(length);
+    }
 }

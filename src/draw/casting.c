@@ -5,6 +5,7 @@
 #include "image/pixels.h"
 #include "model/describe.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 /* ---- Casts that are open */
@@ -179,6 +180,13 @@ size_t castings_bytes(const struct castings *c, const kadr_request *rq) {
     return bytes + (masked ? (size_t)(rq->width * rq->height) * (sizeof(float) + 3) : 0);
 }
 
+void castings_describe(const struct castings *c, struct buf *out) {
+    for (int i = 0; i < c->count; i++) {
+        const struct file *f = &c->list[i].cast->file.file;
+        buf_printf(out, "|%s %" PRIu64 " %" PRId64, f->path, f->size, f->change);
+    }
+}
+
 void castings_shape(const struct castings *c, struct stages_shape *shape) {
     shape->casts = c->count;
     for (int i = 0; i < c->count; i++) {
@@ -249,7 +257,7 @@ kadr_status castings_put(const struct castings *c, struct mem *m, const struct d
                          kadr_error *err) {
     bool masked = false;
     for (int i = 0; i < c->count; i++) masked = masked || c->list[i].masked;
-    kadr_status st = put_keys(c, model, shape->dtype, at, err);
+    kadr_status st = put_keys(c, model, stages_values(shape), at, err);
     return st || !masked ? st : put_masks(c, m, model, shape, at, err);
 }
 

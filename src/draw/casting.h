@@ -40,6 +40,9 @@ kadr_status castings_open(struct castings *c, struct cast_shelf *shelf, const ka
                           const struct draw_model *model, kadr_error *err);
 void castings_close(struct castings *c); /* idempotent */
 
+/* Which casts they are, for a hash: those of files that change are others. */
+void castings_describe(const struct castings *c, struct buf *out);
+
 /* Bytes that they take beside the arena. */
 size_t castings_bytes(const struct castings *c, const kadr_request *rq);
 

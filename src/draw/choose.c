@@ -9,10 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What the process takes that no plan can place: code and libraries' data touched for the first
- * time while drawing, stacks of the threads, what is written. */
-#define RESERVE ((size_t)6 << 20)
-
 /* Pictures are drawn in groups where that is predicted to save at least this share of the time:
  * the first one is seen later. */
 #define GROUP_SAVES 0.1
@@ -20,32 +16,26 @@
 
 /* ---- What is to be planned */
 
-/* What "auto" means: small models are computed in f32, large ones in bf16, a packed one in what it
- * was packed for. Neither the machine nor the budget has a say: they may not change a picture. */
-static enum dtype precision_of(const struct job *job) {
-    const struct weights *w = job->model->weights;
-    const char *wish = job->rq->precision, *layout;
-    enum dtype dtype;
-    if (w && weights_packing(w, &layout, &dtype)) return dtype;
-    if (strcmp(wish, "auto") != 0) return strcmp(wish, "f32") == 0 ? DTYPE_F32 : DTYPE_BF16;
-    return draw_model_scale(job->model) == MACHINE_SMALL ? DTYPE_F32 : DTYPE_BF16;
-}
-
-/* For one picture whose branches are a batch. */
+/* For one picture whose branches are a batch, unless one of them sits out some turns. */
 static struct stages_shape shape_of(const struct job *job) {
     struct stages_shape s;
     memset(&s, 0, sizeof s); /* compared as bytes */
-    s.dtype = precision_of(job);
+    if (!dtype_named(job->rq->precision, &s.dtype)) s.dtype = draw_model_precision(job->model);
     s.width = job->rq->width;
     s.height = job->rq->height;
     s.branches = job->text.used[BRANCH_NEGATIVE] ? 2 : 1;
     s.pictures = 1;
     s.steps = (int)job->rq->steps;
+    s.guide_to = 1;
+    if (job->rq->guidance_interval)
+        request_parse_interval(job->rq->guidance_interval, &s.guide_from, &s.guide_to);
+    s.serial = stages_alternate(&s);
+    s.cache = (int)job->rq->step_cache;
     s.chunks = job->text.chunks;
     s.text_samples = text_samples(&job->text);
     s.extra_rows = job->model->extra_rows;
     s.clip_skip = (int)job->rq->clip_skip;
-    s.init = job->rq->init != NULL;
+    s.init = job->init.data != NULL;
     castings_shape(&job->castings, &s);
     return s;
 }
@@ -57,7 +47,7 @@ static bool same_shape(const struct job *a, const struct job *b) {
 
 /* Bytes of the process beside the arena while so many pictures of the job are drawn together. */
 static size_t beside(const struct jobs *j, const struct job *job, int pictures) {
-    return j->idle + RESERVE + job->host * (size_t)pictures + paint_bytes_once(job->rq);
+    return j->idle + j->growth + job->host * (size_t)pictures + paint_bytes_once(job->rq);
 }
 
 bool choose_fits(const struct jobs *j, const struct job *job) {
@@ -151,10 +141,13 @@ kadr_status choose_plan(struct jobs *j, size_t i, kadr_error *err) {
     size_t pictures = pictures_like(j, job);
     kadr_status st = plan_shape(j, job, pictures, &shape, err);
     /* Branches of guidance in turn take less memory, and are no quicker where both fit. */
+    bool serial = shape.serial;
     shape.serial = true;
     bool roomy = !st && choose_fits(j, job) && !job->stages->plan.scratch;
-    if (!st && shape.branches > 1 && !roomy) st = try_shape(j, job, pictures, &shape, 0.98, err);
-    bool waits = !st && choose_fits(j, job) && job->time.step_read > job->time.step_compute;
+    if (!st && shape.branches > 1 && !serial && !roomy)
+        st = try_shape(j, job, pictures, &shape, 0.98, err);
+    bool waits =
+        !st && choose_fits(j, job) && job->time.step_compute < (1 - GROUP_SAVES) * job->time.step;
     if (waits && pictures > 1) st = choose_group(j, job, pictures, err);
     return st;
 }
@@ -218,12 +211,16 @@ static uint64_t whole_mib(size_t bytes) {
 size_t choose_alternatives(const struct jobs *j, const struct job *job,
                            struct alternative list[ALTERNATIVES]) {
     const enum dtype asked = job->stages->shape.dtype;
+    const int64_t width = job->rq->width, height = job->rq->height;
     const char *layout;
     enum dtype packed;
-    bool wide = asked == DTYPE_F32 && !weights_packing(job->model->weights, &layout, &packed);
+    bool free = !weights_packing(job->model->weights, &layout, &packed);
+    bool wide = free && asked == DTYPE_F32;
     size_t n = 0;
-    if (wide && try_other(j, job, job->rq->width, job->rq->height, DTYPE_BF16, &list[n]))
+    if (wide && try_other(j, job, width, height, DTYPE_BF16, &list[n]))
         snprintf(list[n++].options, sizeof list->options, "--precision bf16");
+    if (free && asked != DTYPE_I8 && try_other(j, job, width, height, DTYPE_I8, &list[n]))
+        snprintf(list[n++].options, sizeof list->options, "--precision int8");
     if (try_smaller(j, job, asked, &list[n])) {
         snprintf(list[n].options, sizeof list->options, "--width %d --height %d",
                  (int)list[n].width, (int)list[n].height);
@@ -234,8 +231,8 @@ size_t choose_alternatives(const struct jobs *j, const struct job *job,
                  (int)list[n].width, (int)list[n].height);
         n++;
     }
-    uint64_t need =
-        whole_mib(job->planned) + 1; /* the process is not the same to the page each time */
+    /* The process is not the same to the page each time. */
+    uint64_t need = whole_mib(job->planned) + 1;
     list[n] = (struct alternative){.width = job->rq->width,
                                    .height = job->rq->height,
                                    .dtype = asked,

@@ -21,7 +21,7 @@ struct alternative {
     size_t planned;
     uint64_t memory; /* that is allowed then */
 };
-#define ALTERNATIVES 4
+#define ALTERNATIVES 5
 /* For a job that does not fit; returns how many there are. */
 size_t choose_alternatives(const struct jobs *j, const struct job *job,
                            struct alternative list[ALTERNATIVES]);

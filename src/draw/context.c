@@ -65,6 +65,18 @@ void kadr_interrupt(kadr_context *ctx) {
     ctx->interrupted = 1;
 }
 
+struct draw_model *context_take_model(kadr_context *ctx, const kadr_request *rq) {
+    struct draw_model *model = ctx->model;
+    if (!model || !draw_model_serves(model, rq)) return NULL;
+    ctx->model = NULL;
+    return model;
+}
+
+void context_keep_model(kadr_context *ctx, struct draw_model *model) {
+    draw_model_close(ctx->model);
+    ctx->model = model;
+}
+
 uint64_t context_budget(const kadr_context *ctx, const char **why) {
     if (ctx->config.memory) {
         *why = "the memory allowed";
@@ -73,6 +85,23 @@ uint64_t context_budget(const kadr_context *ctx, const char **why) {
     uint64_t available = sys_memory_free();
     *why = "70 % of the memory that is free";
     return available ? sys_memory_now() + available / 10 * 7 : 0;
+}
+
+#define GROWTH ((size_t)6 << 20)
+
+/* What was touched once is in `now` already, unless the system has taken it back; another drawing
+ * may touch other things. */
+size_t context_growth(const kadr_context *ctx, size_t now) {
+    size_t there = ctx->before && now > ctx->before ? now - ctx->before : 0;
+    if (there > ctx->left) there = ctx->left;
+    return there < GROWTH / 2 ? GROWTH - there : GROWTH / 2;
+}
+
+void context_grown(kadr_context *ctx, size_t before) {
+    sys_trim();
+    size_t now = (size_t)sys_memory_now();
+    if (!ctx->before) ctx->before = before;
+    if (now > before) ctx->left += now - before;
 }
 
 /* ---- How fast the machine is */
@@ -96,12 +125,21 @@ const struct machine_speed *context_speed(kadr_context *ctx, const struct draw_m
     return machine_speed(&ctx->machine, &tools, dtype, draw_model_scale(model), tools.path && room);
 }
 
-static bool is_packed(const struct draw_model *model) {
-    return !model->weights || weights_kind(model->weights) == WEIGHTS_PACKED;
+bool context_reads_packed(const struct draw_model *model) {
+    const struct weights *w = model->weights;
+    return !w || (weights_kind(w) == WEIGHTS_PACKED && weights_lora_bytes(w) == 0);
+}
+
+/* Of a model that was packed in f16 half as many bytes are read as its weights have then. */
+static bool reads_halves(const struct draw_model *model) {
+    const struct weights_tensor *t =
+        model->weights ? weights_find(model->weights, "unet.conv_in.weight") : NULL;
+    return t && t->dtype == DTYPE_F16 && weights_kind(model->weights) == WEIGHTS_PACKED;
 }
 
 double context_read_rate(kadr_context *ctx, const struct draw_model *model) {
-    return ctx->machine.read[is_packed(model) ? 0 : 1];
+    double rate = ctx->machine.read[context_reads_packed(model) ? 0 : 1];
+    return reads_halves(model) ? 2 * rate : rate;
 }
 
 void context_predict(kadr_context *ctx, const struct draw_model *model, const struct stages *s,

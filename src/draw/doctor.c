@@ -29,6 +29,7 @@ static json_t *picture_json(const struct doctor *d, const char *preset, uint64_t
     job.text = (struct text_request){.used = {true, true}, .zeros = {true, false}, .chunks = 1};
     job.text.prompt[BRANCH_POSITIVE].chunks = 1;
     jobs.idle = (size_t)sys_memory_now();
+    jobs.growth = context_growth(d->ctx, jobs.idle);
     bool ok = job.rq && !request_resolve(job.rq, NULL, preset, NULL);
     if (ok) {
         job.text.used[BRANCH_NEGATIVE] = job.rq->guidance > 1;
@@ -63,11 +64,11 @@ static json_t *machine_json(const struct doctor *d, double disk) {
     double gflops[2];
     for (int i = 0; i < 2; i++)
         gflops[i] = machine_measure(&ctx->machine, &tools, i ? DTYPE_BF16 : DTYPE_F32,
-                                    draw_model_scale(d->model))
-                        ->rates.product *
+                                    draw_model_scale(d->model)) *
                     1e-9;
-    return json_pack("{s:s,s:i,s:s,s:I,s:I,s:f,s:f,s:f}", "processor", ctx->machine.processor,
-                     "threads", pool_threads(ctx->pool), "instructions", flags, "memory_total",
+    return json_pack("{s:s,s:s,s:i,s:s,s:I,s:I,s:f,s:f,s:f}", "processor", ctx->machine.processor,
+                     "multiplier", ctx->backend->multiplier(ctx->state), "threads",
+                     pool_threads(ctx->pool), "instructions", flags, "memory_total",
                      (json_int_t)sys_memory_total(), "memory_free", (json_int_t)sys_memory_free(),
                      "f32_gflop_per_second", gflops[0], "bf16_gflop_per_second", gflops[1],
                      "disk_bytes_per_second", disk);
@@ -92,16 +93,21 @@ static json_t *report(const struct doctor *d) {
     const struct request_preset *list = request_presets(&count);
     for (size_t i = 0; i < count; i++)
         json_array_append_new(presets, picture_json(d, list[i].name, budget));
-    return json_pack("{s:o,s:s,s:s,s:s,s:I,s:o,s:o}", "machine", machine, "model",
-                     d->model->weights ? weights_path(d->model->weights) : "SDXL", "recommended",
-                     request_preset_for(total), "budget_from", why, "budget_bytes",
-                     (json_int_t)budget, "classes", rows, "presets", presets);
+    json_t *all =
+        json_pack("{s:o,s:s,s:s,s:s,s:I,s:o,s:o}", "machine", machine, "model",
+                  d->model->weights ? weights_path(d->model->weights) : "SDXL", "recommended",
+                  request_preset_for(total), "budget_from", why, "budget_bytes", (json_int_t)budget,
+                  "classes", rows, "presets", presets);
+    if (all)
+        json_object_update_new(all, json_pack("{s:f,s:i}", "prediction_error", ctx->machine.error,
+                                              "predictions", ctx->machine.judged));
+    return all;
 }
 
 kadr_status kadr_doctor(kadr_context *ctx, const kadr_request *rq, char **json, kadr_error *err) {
     struct doctor d = {.ctx = ctx, .rq = rq};
     kadr_status st = request_model_path(rq)
-                         ? draw_model_open(ctx->mem, &ctx->log, rq, &d.model, err)
+                         ? draw_model_open(ctx->mem, &ctx->log, rq, NULL, &d.model, err)
                          : draw_model_on_paper(ctx->mem, &d.model, err);
     if (st) return st;
     json_t *all = report(&d);

@@ -5,6 +5,7 @@
 #include "draw/jobs.h"
 #include "draw/paint.h"
 #include "draw/picture.h"
+#include "draw/start.h"
 
 #include <string.h>
 
@@ -67,6 +68,7 @@ static struct paint paint_of(const struct job *job, int64_t index) {
                           .text = &job->text,
                           .init = job->init.data ? &job->init : NULL,
                           .mask = job->mask.data ? &job->mask : NULL,
+                          .start = start_is_latents(job->rq->init) ? job->rq->init : NULL,
                           .castings = &job->castings,
                           .seed = (uint64_t)job->rq->seed + (uint64_t)index,
                           .index = (size_t)index};
@@ -107,6 +109,7 @@ static kadr_status deliver(struct session *s, struct painting *painting, const s
         .bytes_read = bytes_read,
         .dtype = g->job[i]->stages->shape.dtype};
     st = picture_deliver(&g->paint[i], &out, g->job[i]->request, &facts, s->observer, err);
+    if (!st) painting_delivered(painting, i);
     painted_free(&out);
     s->progress.picture++;
     return st;
@@ -123,13 +126,18 @@ static void learn(const struct session *s, const struct job *job, const struct p
     struct run_stats after;
     painting_get_time(painting, &took);
     run_get_stats(s->run, &after);
-    bool packed = weights_kind(job->model->weights) == WEIGHTS_PACKED;
+    bool packed = context_reads_packed(job->model);
+    /* What stays was read in this group, or the prediction was of another. */
+    if (!job->rq->init && before->bytes_read == 0 &&
+        context_speed(s->ctx, job->model, dtype)->measured)
+        machine_judge(m, t->load + t->encode + t->step * took.evaluations + t->decode,
+                      took.encode + took.denoise + took.decode);
     machine_learn_reading(m, packed, (double)(after.bytes_read - before->bytes_read),
                           after.seconds_reading - before->seconds_reading);
     if (!job->rq->init)
         machine_learn(m, dtype, scale, MACHINE_ENCODE, t->encode_compute, took.encode,
                       took.encode_waited);
-    machine_learn(m, dtype, scale, MACHINE_DENOISE, t->step_compute * took.evaluations,
+    machine_learn(m, dtype, scale, MACHINE_DENOISE, t->denoise_compute * took.evaluations,
                   took.denoise, took.denoise_waited);
     machine_learn(m, dtype, scale, MACHINE_DECODE, t->decode_compute, took.decode,
                   took.decode_waited);
@@ -197,6 +205,7 @@ kadr_status kadr_draw(kadr_context *ctx, kadr_request *const *requests, size_t c
     if (!st) st = draw_all(&s, err);
     run_close(s.run);
     jobs_close(&jobs);
+    if (!st) context_grown(ctx, jobs.before);
     context_remember(ctx);
     ctx->interrupted = 0;
     return st;

@@ -7,39 +7,43 @@
 #include "base/sys.h"
 #include "draw/choose.h"
 #include "draw/paint.h"
+#include "draw/start.h"
 
 #include <string.h>
 
 /* The model of an earlier job, the one that the context kept, or a new one. */
-static kadr_status find_model(struct jobs *j, struct job *job, kadr_error *err) {
+static kadr_status find_model(struct jobs *j, struct job *job, struct weights **opened,
+                              kadr_error *err) {
     for (const struct job *other = j->job; other < job; other++)
         if (draw_model_serves(other->model, job->rq)) {
             job->model = other->model;
             return KADR_OK;
         }
     kadr_context *ctx = j->ctx;
-    if (ctx->model && draw_model_serves(ctx->model, job->rq)) {
-        job->model = ctx->model;
-        ctx->model = NULL;
-        return KADR_OK;
-    }
-    return draw_model_open(ctx->mem, &ctx->log, job->rq, &job->model, err);
+    job->model = context_take_model(ctx, job->rq);
+    if (job->model) return KADR_OK;
+    return draw_model_open(ctx->mem, &ctx->log, job->rq, opened, &job->model, err);
 }
 
 static kadr_status read_pictures(struct jobs *j, struct job *job, kadr_error *err) {
     const kadr_request *rq = job->rq;
     kadr_status st = KADR_OK;
-    if (rq->init) st = image_read(&job->init, j->ctx->mem, rq->init, IMAGE_KEEP_ALPHA, NULL, err);
+    bool latents = start_is_latents(rq->init);
+    if (latents && rq->mask)
+        return err_set(err, KADR_EUSAGE, "mask: expected a picture as init, not latents");
+    if (rq->init && !latents)
+        st = image_read(&job->init, j->ctx->mem, rq->init, IMAGE_KEEP_ALPHA, NULL, err);
     if (!st && rq->mask)
         st = image_read(&job->mask, j->ctx->mem, rq->mask, IMAGE_KEEP_ALPHA, NULL, err);
     return st;
 }
 
-static kadr_status resolve(struct jobs *j, struct job *job, kadr_error *err) {
+static kadr_status resolve(struct jobs *j, struct job *job, struct weights **opened,
+                           kadr_error *err) {
     const char *path = request_model_path(job->rq);
     if (!path) return err_set(err, KADR_EUSAGE, "no model: name one with --model");
     json_t *defaults;
-    kadr_status st = draw_model_defaults(j->ctx->mem, path, &defaults, err);
+    kadr_status st = draw_model_defaults(j->ctx->mem, &j->ctx->log, path, opened, &defaults, err);
     const uint64_t memory = sys_memory_total();
     const char *preset = request_preset_for(memory);
     if (!st) st = request_resolve(job->rq, defaults, preset, err);
@@ -50,8 +54,6 @@ static kadr_status resolve(struct jobs *j, struct job *job, kadr_error *err) {
                   (double)memory / (1 << 30));
     if (st) return st;
     if (!job->rq->prompt) return err_set(err, KADR_EUSAGE, "no prompt: say what to draw");
-    if (strcmp(job->rq->precision, "int8") == 0)
-        return err_set(err, KADR_EUSAGE, "--precision int8 is not there yet; use bf16 or f32");
     return KADR_OK;
 }
 
@@ -67,6 +69,10 @@ static kadr_status check_size(const struct job *job, kadr_error *err) {
         return err_set(err, KADR_EUSAGE,
                        "--clip-skip %d: a text encoder of this model has only %d layers",
                        (int)rq->clip_skip, (int)job->model->text[0].layers);
+    if (rq->step_cache > 1 && job->model->unet.levels < 2)
+        return err_set(err, KADR_EUSAGE,
+                       "--step-cache %d: the UNet of this model has one level, nothing to keep",
+                       (int)rq->step_cache);
     return KADR_OK;
 }
 
@@ -90,11 +96,13 @@ static kadr_status check_packing(const struct jobs *j, const struct job *job, ka
 
 static kadr_status prepare_job(struct jobs *j, struct job *job, kadr_error *err) {
     kadr_context *ctx = j->ctx;
-    kadr_status st = resolve(j, job, err);
-    if (!st) st = find_model(j, job, err);
+    struct weights *opened = NULL;
+    kadr_status st = resolve(j, job, &opened, err);
+    if (!st) st = find_model(j, job, &opened, err);
+    weights_close(opened);
     if (!st) st = check_size(job, err);
     if (!st) st = check_packing(j, job, err);
-    if (!st) st = paint_check_sampler(job->rq, err);
+    if (!st) st = paint_check_sampler(job->model, job->rq, err);
     if (!st) st = read_pictures(j, job, err);
     if (!st) st = castings_open(&job->castings, &j->shelf, job->rq, job->model, err);
     if (!st) st = text_tokenize(&j->arena, &ctx->log, job->model, job->rq, &job->text, err);
@@ -118,6 +126,9 @@ kadr_status jobs_describe(struct jobs *j, kadr_context *ctx, kadr_request *const
         if (!job->rq) return err_nomem(err, "request", sizeof *job->rq);
         j->count = i + 1;
         kadr_status st = prepare_job(j, job, err);
+        if (st == KADR_EMEMORY && ctx->config.memory)
+            err_context(err, "--memory %lluM is too little to look at the model, let alone to plan",
+                        (unsigned long long)(ctx->config.memory >> 20));
         if (st) return st;
         j->pictures += (size_t)job->rq->count;
     }
@@ -125,7 +136,9 @@ kadr_status jobs_describe(struct jobs *j, kadr_context *ctx, kadr_request *const
         log_print(&ctx->log, LOG_INFO, "may take %.1f GiB of memory, %s (--memory says otherwise)",
                   (double)j->budget / (1 << 30), j->why);
     sys_trim(); /* what reading models left behind */
-    j->idle = (size_t)sys_memory_now();
+    j->before = (size_t)sys_memory_now();
+    j->idle = j->before + (size_t)ctx->config.reserve;
+    j->growth = context_growth(ctx, j->before);
     for (size_t i = 0; i < count; i++) {
         kadr_status st = choose_plan(j, i, err);
         if (st) return st;
@@ -160,9 +173,7 @@ void jobs_close(struct jobs *j) {
         image_free(&job->mask);
         castings_close(&job->castings);
         kadr_request_free(job->rq);
-        if (!owner) continue;
-        draw_model_close(j->ctx->model);
-        j->ctx->model = job->model;
+        if (owner) context_keep_model(j->ctx, job->model);
     }
     cast_shelf_close(&j->shelf);
     arena_free(&j->arena);

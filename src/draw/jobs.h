@@ -32,7 +32,9 @@ struct jobs {
     size_t pictures; /* of all jobs together */
     uint64_t budget; /* 0: unknown */
     const char *why; /* where the budget comes from */
-    size_t idle;     /* what the process takes before drawing */
+    size_t before;   /* bytes of the process when this was described */
+    size_t idle;     /* what it takes beside drawing */
+    size_t growth;   /* what it may grow by beside what is planned */
 };
 
 /* On failure too, `j` is to be closed. What does not fit into the budget is KADR_EMEMORY. */

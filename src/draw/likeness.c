@@ -1,6 +1,6 @@
 /* likeness.c: kadr_cast_likeness: how near what is in a picture comes to a cast's references, as
  * the image encoder sees both. A character fills little of a scene, so the picture is looked at
- * through square windows of three sizes; the largest cosine counts.
+ * through square windows of three sizes; the one that shows most of it counts.
  */
 #include "draw/cast.h"
 #include "draw/cast_parts.h"
@@ -21,20 +21,25 @@ struct comparing {
     struct cast_run cast_run;
     struct run *run;
     struct cast cast;
-    float *references; /* [count, projection] */
-    int64_t count;
+    float *references; /* [count, cells, width] */
+    float *look;       /* [cells, width], of a window */
+    int64_t count, cells, width;
 };
 
-/* The cast's own embeddings; they mean something to the encoder that made them alone. */
+/* The cast's own looks; they mean something to the encoder that made them alone. */
 static kadr_status read_references(struct comparing *c, kadr_error *err) {
-    const struct safetensors_tensor *t = safetensors_find(&c->cast.file, "embeds");
+    const struct safetensors_tensor *t = safetensors_find(&c->cast.file, "looks");
     const char *path = c->cast.file.file.path, *made = cast_text(&c->cast, "encoder");
+    struct mem *m = c->parts.ctx->mem;
     char sum[20];
     uint64_t encoder;
-    if (!t || t->dtype != SAFETENSORS_F32 || t->rank != 2 || t->dim[0] < 1 ||
-        t->dim[1] != c->parts.encoder.projection)
-        return err_set(err, KADR_EMODEL, "%s: expected embeds of F32 [references, %d]", path,
-                       (int)c->parts.encoder.projection);
+    c->cells = cast_cells(&c->parts);
+    c->width = c->parts.encoder.width;
+    if (!t || t->dtype != SAFETENSORS_F16 || t->rank != 2 || t->dim[0] < 1 ||
+        t->dim[0] % c->cells || t->dim[1] != c->width)
+        return err_set(err, KADR_EMODEL,
+                       "%s: expected looks of F16 [references x %d, %d]; make the cast again", path,
+                       (int)c->cells, (int)c->width);
     kadr_status st = weights_fingerprint(c->parts.weights, "image_encoder", &encoder, err);
     if (st) return st;
     snprintf(sum, sizeof sum, "%016" PRIx64, encoder);
@@ -43,20 +48,29 @@ static kadr_status read_references(struct comparing *c, kadr_error *err) {
                        "%s: made with another image encoder (%s) than this one (%s); name that one "
                        "with --image-encoder",
                        path, made ? made : "?", sum);
-    c->count = t->dim[0];
-    c->references = mem_alloc(c->parts.ctx->mem, (size_t)t->size);
-    if (!c->references) return err_nomem(err, "cast", (size_t)t->size);
-    return file_read_at(&c->cast.file.file, t->begin, c->references, (size_t)t->size, err);
+    c->count = t->dim[0] / c->cells;
+    c->references = mem_array(m, (size_t)(t->dim[0] * c->width), sizeof *c->references);
+    c->look = mem_array(m, (size_t)(c->cells * c->width), sizeof *c->look);
+    if (!c->references || !c->look) return err_nomem(err, "cast", (size_t)t->size);
+    return safetensors_read_f32(&c->cast.file, t, 0, (size_t)(t->dim[0] * c->width), c->references,
+                                err);
 }
 
-static double cosine(const float *a, const float *b, int64_t n) {
-    double dot = 0, aa = 0, bb = 0;
-    for (int64_t i = 0; i < n; i++) {
-        dot += (double)a[i] * b[i];
-        aa += (double)a[i] * a[i];
-        bb += (double)b[i] * b[i];
+/* The mean, over the cells of a reference, of the largest cosine to a cell of the window: how much
+ * of the character is found there, wherever in it and whatever else there is. */
+static double found(const struct comparing *c, const float *reference) {
+    double sum = 0;
+    for (int64_t i = 0; i < c->cells; i++) {
+        float best = -1;
+        for (int64_t j = 0; j < c->cells; j++) {
+            float dot = 0;
+            for (int64_t n = 0; n < c->width; n++)
+                dot += reference[i * c->width + n] * c->look[j * c->width + n];
+            if (dot > best) best = dot;
+        }
+        sum += best;
     }
-    return aa > 0 && bb > 0 ? dot / sqrt(aa * bb) : 0;
+    return sum / (double)c->cells;
 }
 
 /* One window against every reference. */
@@ -73,14 +87,14 @@ static kadr_status look(struct comparing *c, const struct image *im, int x, int 
     if (st) return st;
     int32_t *ids = run_buffer(c->run, "image_encoder.ids", 0);
     for (int32_t i = 0; i < clip_vision_tokens(e); i++) ids[i] = i;
-    *(int32_t *)run_buffer(c->run, "image_encoder.first", 0) = 0;
     st = run_segment(c->run, 0, 0, true, err);
-    const float *seen = run_buffer(c->run, "image_encoder.embeds", 0);
-    for (int64_t i = 0; i < c->count && !st; i++) {
-        double now = cosine(seen, c->references + i * e->projection, e->projection);
+    if (st) return st;
+    cast_look(&c->parts, run_buffer(c->run, "image_encoder.hidden", 0), c->look);
+    for (int64_t i = 0; i < c->count; i++) {
+        double now = found(c, c->references + i * c->cells * c->width);
         if (now > *best) *best = now;
     }
-    return st;
+    return KADR_OK;
 }
 
 static kadr_status look_at_all(struct comparing *c, const char *path, double *best,
@@ -113,7 +127,7 @@ static kadr_status open_comparing(struct comparing *c, kadr_context *ctx, const 
     if (!st) st = cast_open(&c->cast, ctx->mem, cast, err);
     if (!st) st = read_references(c, err);
     if (st) return st;
-    clip_vision_graph(&c->graph, &c->parts.encoder, (struct clip_vision_wish){.embeds = true});
+    clip_vision_graph(&c->graph, &c->parts.encoder, (struct clip_vision_wish){.hidden = true});
     if (program_add(&c->program, "compare", &c->graph, 1, 2, err) < 0)
         return graph_failed(&c->graph) ? c->graph.error.status : KADR_EMEMORY;
     return cast_run_open(&c->run, &c->cast_run, &c->parts, &c->program, 0, err);
@@ -130,6 +144,7 @@ kadr_status kadr_cast_likeness(kadr_context *ctx, const kadr_request *rq, const 
     program_free(&c.program);
     graph_free(&c.graph);
     mem_free(c.references);
+    mem_free(c.look);
     cast_close(&c.cast);
     cast_parts_close(&c.parts);
     ctx->interrupted = 0;

@@ -69,7 +69,7 @@ kadr_status kadr_tokens(kadr_context *ctx, const kadr_request *rq, const char *t
                         char **json, kadr_error *err) {
     if (!ctx->model || !draw_model_serves(ctx->model, rq)) {
         struct draw_model *model;
-        kadr_status st = draw_model_open(ctx->mem, &ctx->log, rq, &model, err);
+        kadr_status st = draw_model_open(ctx->mem, &ctx->log, rq, NULL, &model, err);
         if (st) return st;
         draw_model_close(ctx->model);
         ctx->model = model;
@@ -207,28 +207,22 @@ kadr_status kadr_inspect(kadr_context *ctx, const char *path, char **json, kadr_
 }
 
 /* ---- kadr_plan */
-static json_t *segment_json(const struct stages *s, int i, const struct plan_rates *rates,
-                            double slower) {
+static json_t *segment_json(const struct stages *s, int i, const struct plan_rates *rates) {
     const struct segment *seg = &s->program.segments[i];
     const struct segment_plan *sp = &s->plan.segments[i];
-    struct plan_cost cost = plan_cost(&s->plan, &s->program, i, rates);
+    const struct segment_part all = {0};
+    struct plan_cost cost = plan_cost(&s->plan, &s->program, i, all, rates);
     double flops = 0;
-    cost.compute *= slower;
     for (int o = 0; o < seg->graph->op_count; o++)
         flops += op_flops(seg->graph, &seg->graph->ops[o]);
-    size_t peak = sp->resident_bytes + sp->ring_bytes + sp->temp_bytes + sp->workspace_bytes +
-                  sp->window_bytes + seg->needs.staging;
-    for (int b = 0; b < s->program.buffer_count; b++)
-        if (s->program.buffers[b].first <= i && i <= s->program.buffers[b].last)
-            peak += s->plan.buffer_step[b] * (size_t)s->program.buffers[b].lanes;
     return json_pack(
         "{s:s,s:s,s:i,s:i,s:i,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:f}", "stage", seg->stage, "network",
         seg->graph->name, "lanes", seg->lanes, "repeats", seg->repeats, "operations",
         seg->graph->op_count, "resident_bytes", (json_int_t)sp->resident_bytes, "streamed_bytes",
         (json_int_t)sp->walk.streamed, "ring_bytes", (json_int_t)sp->ring_bytes, "activation_bytes",
         (json_int_t)sp->temp_bytes, "workspace_bytes", (json_int_t)sp->workspace_bytes,
-        "scratch_bytes", (json_int_t)cost.scratch_bytes, "peak_bytes", (json_int_t)peak, "seconds",
-        plan_cost_seconds(&cost), "tflop", flops * seg->lanes * 1e-12);
+        "scratch_bytes", (json_int_t)cost.scratch_bytes, "peak_bytes", (json_int_t)sp->bound,
+        "seconds", cost.seconds, "tflop", flops * seg->lanes * 1e-12);
 }
 
 /* What is predicted, and whether it is guessed. "bound": what a step waits for. */
@@ -236,13 +230,13 @@ static json_t *time_json(kadr_context *ctx, const struct job *job) {
     const struct stages_time *t = &job->time;
     const struct stages_shape *shape = &job->stages->shape;
     const struct machine_speed *speed = context_speed(ctx, job->model, shape->dtype);
-    double compute = t->step_compute * speed->slower[MACHINE_DENOISE];
     double total = stages_seconds(t, shape, (size_t)job->rq->count);
-    return json_pack("{s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:s,s:b}", "seconds", total, "seconds_load",
-                     t->load, "seconds_encode", t->encode + t->init, "seconds_per_step",
-                     t->step / shape->pictures, "seconds_decode", t->decode, "step_compute",
-                     compute, "step_read", t->step_read, "bound",
-                     t->step_read > compute ? "disk" : "compute", "measured", speed->measured);
+    return json_pack(
+        "{s:f,s:i,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:s,s:b}", "prediction_error", ctx->machine.error,
+        "predictions", ctx->machine.judged, "seconds", total, "seconds_load", t->load,
+        "seconds_encode", t->encode + t->init, "seconds_per_step", t->step / shape->pictures,
+        "seconds_decode", t->decode, "step_compute", t->step_compute, "step_read", t->step_read,
+        "bound", t->step_read > t->step_compute ? "disk" : "compute", "measured", speed->measured);
 }
 
 static json_t *alternatives_json(const struct jobs *j, const struct job *job) {
@@ -266,9 +260,9 @@ static json_t *before_json(const struct jobs *j, const struct job *job) {
     struct stages_shape shape = now->shape;
     struct plan_options options = {.keep = true};
     struct stages s;
-    shape.serial = false;
+    shape.serial = stages_alternate(&shape);
     shape.pictures = 1;
-    if (shape.dtype == DTYPE_F32) shape.dtype = DTYPE_BF16;
+    shape.dtype = DTYPE_BF16;
     if (stages_open(&s, j->ctx->mem, job->model, &shape, &options, j->ctx->backend, j->ctx->state,
                     NULL))
         return NULL;
@@ -296,7 +290,7 @@ static json_t *before_json(const struct jobs *j, const struct job *job) {
 static size_t cast_bytes(const struct stages *s) {
     size_t bytes = 0;
     for (int i = 0; i < s->program.buffer_count; i++)
-        if (strstr(s->program.buffers[i].name, ".cast"))
+        if (strstr(s->program.buffers[i].name, ".cast") && !s->plan.buffer_spilled[i])
             bytes += s->plan.buffer_step[i] * (size_t)s->program.buffers[i].lanes;
     return bytes;
 }
@@ -304,12 +298,12 @@ static size_t cast_bytes(const struct stages *s) {
 static json_t *job_json(const struct jobs *j, const struct job *job) {
     const struct stages *s = job->stages;
     const struct machine_speed *speed = context_speed(j->ctx, job->model, s->shape.dtype);
-    struct plan_rates rates = speed->rates;
-    rates.disk = context_read_rate(j->ctx, job->model);
+    double disk = context_read_rate(j->ctx, job->model);
     json_t *segments = json_array();
-    for (int i = 0; i < s->program.segment_count; i++)
-        json_array_append_new(segments,
-                              segment_json(s, i, &rates, speed->slower[stages_work(s, i)]));
+    for (int i = 0; i < s->program.segment_count; i++) {
+        const struct plan_rates rates = machine_rates(speed, stages_work(s, i), disk);
+        json_array_append_new(segments, segment_json(s, i, &rates));
+    }
     json_t *out = json_pack(
         "{s:i,s:i,s:i,s:i,s:b,s:s,s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:b,s:o,s:o,s:o}", "width",
         (int)job->rq->width, "height", (int)job->rq->height, "pictures", (int)job->rq->count,

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/sys.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,14 +15,18 @@
 #define GUESS_BYTES 8e9
 #define GUESS_READ 1e9
 
-#define SLICE 0.03      /* seconds that one measurement takes at least */
-#define LEARN 0.5       /* weight of the newest drawing */
+#define SLICE 0.03     /* seconds that one measurement takes at least */
+#define SLICE_MOST 0.3 /* and where the machine is busy with other things, for so many runs: */
+#define RUNS 8
+#define LEARN 0.5  /* weight of the newest drawing */
+#define JUDGE 0.25 /* the same for how far a prediction was off */
+#define JUDGED_MOST 1000
 #define SHORT 0.25      /* seconds: what is shorter teaches nothing */
 #define READ_LEAST 64e6 /* bytes, likewise */
 #define FILE_MOST 16384
 
 static int slot_of(enum dtype dtype) {
-    return dtype == DTYPE_F32 ? MACHINE_F32 : MACHINE_BF16;
+    return dtype == DTYPE_F32 ? MACHINE_F32 : dtype == DTYPE_I8 ? MACHINE_I8 : MACHINE_BF16;
 }
 
 /* ---- Measuring */
@@ -30,9 +35,10 @@ enum probe { PROBE_PRODUCT, PROBE_CONV, PROBE_ATTENTION, PROBE_ROWS, PROBES };
 
 static void describe(struct graph *g, enum probe probe, enum machine_scale scale) {
     bool small = scale == MACHINE_SMALL;
-    const int64_t width = small ? 64 : 512, side = small ? 16 : 32, heads = small ? 2 : 5;
-    const int64_t rows[3] = {1, 256, width}, picture[4] = {1, side, side, 64};
-    const int64_t tokens[3] = {1, small ? 256 : 512, heads * (small ? 32 : 64)};
+    const int64_t width = small ? 64 : 1280, channels = small ? 64 : 320;
+    const int64_t side = small ? 16 : 32, heads = small ? 2 : 5;
+    const int64_t rows[3] = {1, 256, width}, picture[4] = {1, side, side, channels};
+    const int64_t tokens[3] = {1, side * side, heads * (small ? 32 : 64)};
     switch (probe) {
     case PROBE_PRODUCT:
         graph_linear(g, graph_input(g, "x", g->dtype, 3, rows), "linear", width, true, EPI_NONE);
@@ -40,7 +46,7 @@ static void describe(struct graph *g, enum probe probe, enum machine_scale scale
     case PROBE_CONV:
         graph_conv(g, graph_input(g, "x", g->dtype, 4, picture), NO_TENSOR, "conv",
                    (struct conv_shape){
-                       .out = 64, .kernel = 3, .stride = 1, .pad_before = 1, .pad_after = 1},
+                       .out = channels, .kernel = 3, .stride = 1, .pad_before = 1, .pad_after = 1},
                    true, EPI_NONE);
         break;
     case PROBE_ATTENTION: {
@@ -75,7 +81,12 @@ static bool bench_open(struct bench *b, const struct machine_tools *tools, const
         at[n] = used;
         used += (tools->backend->weight_size(tools->state, g, i) + 4095) & ~(size_t)4095;
     }
-    b->bytes = used + tools->backend->workspace(tools->state, g, &g->ops[0]) + 1;
+    size_t workspace = 1;
+    for (int i = 0; i < g->op_count; i++) {
+        size_t own = tools->backend->workspace(tools->state, g, &g->ops[i], NULL);
+        if (own > workspace) workspace = own;
+    }
+    b->bytes = used + workspace;
     b->map = mem_map(tools->mem, b->bytes);
     if (!b->map) return false;
     n = 0;
@@ -85,25 +96,28 @@ static bool bench_open(struct bench *b, const struct machine_tools *tools, const
     return true;
 }
 
-/* Seconds of the quickest of several runs; 0: memory was refused. */
+/* Seconds of the quickest of several runs; 0: memory was refused. Of int8 are products alone. */
 static double measure(const struct machine_tools *tools, enum dtype dtype, enum machine_scale scale,
                       enum probe probe, double *flops, double *bytes) {
     struct graph g;
     struct bench b = {0};
     double best = 0;
-    graph_init(&g, tools->mem, "probe", dtype);
+    graph_init(&g, tools->mem, "probe", dtype == DTYPE_I8 ? DTYPE_BF16 : dtype);
+    graph_products(&g, dtype);
     describe(&g, probe, scale);
     if (!graph_failed(&g) && bench_open(&b, tools, &g)) {
-        *flops = op_flops(&g, &g.ops[0]);
+        *flops = op_flops(&g, &g.ops[g.op_count - 1]);
         *bytes = 0;
         for (int i = 0; i < g.tensor_count; i++) *bytes += (double)tensor_bytes(&g.tensors[i]);
-        double from = sys_seconds(), start;
-        do {
-            start = sys_seconds();
-            tools->backend->run(tools->state, &g, &g.ops[0], NULL, b.tensor, b.weight, b.workspace);
-            double seconds = sys_seconds() - start;
-            if (best == 0 || seconds < best) best = seconds;
-        } while (start - from < SLICE);
+        double from = sys_seconds(), now = from;
+        for (int run = 0; now - from < SLICE || (run < RUNS && now - from < SLICE_MOST); run++) {
+            double start = now;
+            for (int i = 0; i < g.op_count; i++)
+                tools->backend->run(tools->state, &g, &g.ops[i], NULL, b.tensor, b.weight,
+                                    b.workspace);
+            now = sys_seconds();
+            if (best == 0 || now - start < best) best = now - start;
+        }
         mem_unmap(tools->mem, b.map, b.bytes);
     }
     graph_free(&g);
@@ -112,24 +126,28 @@ static double measure(const struct machine_tools *tools, enum dtype dtype, enum 
 
 static void measure_speed(struct machine_speed *s, const struct machine_tools *tools,
                           enum dtype dtype, enum machine_scale scale) {
-    double seconds[PROBES], flops[PROBES], bytes[PROBES];
+    const enum dtype values = dtype == DTYPE_I8 ? DTYPE_BF16 : dtype;
+    double rate[PROBES], flops, bytes, seconds;
     for (int i = 0; i < PROBES; i++) {
-        seconds[i] = measure(tools, dtype, scale, (enum probe)i, &flops[i], &bytes[i]);
-        if (seconds[i] <= 0) return;
+        seconds = measure(tools, values, scale, (enum probe)i, &flops, &bytes);
+        if (seconds <= 0) return;
+        rate[i] = (i == PROBE_ROWS ? bytes : flops) / seconds;
     }
-    /* SDXL's operations are one quarter convolutions. */
-    double linear = flops[PROBE_PRODUCT] / seconds[PROBE_PRODUCT];
-    double conv = flops[PROBE_CONV] / seconds[PROBE_CONV];
-    s->rates.product = 1 / (0.75 / linear + 0.25 / conv);
-    s->rates.attention = flops[PROBE_ATTENTION] / seconds[PROBE_ATTENTION];
-    s->rates.bytes = bytes[PROBE_ROWS] / seconds[PROBE_ROWS];
+    s->rates.product = s->rates.product_i8 = rate[PROBE_PRODUCT];
+    s->rates.conv = rate[PROBE_CONV];
+    s->rates.attention = rate[PROBE_ATTENTION];
+    s->rates.bytes = rate[PROBE_ROWS];
     s->measured = true;
+    if (dtype != DTYPE_I8) return;
+    seconds = measure(tools, dtype, scale, PROBE_PRODUCT, &flops, &bytes);
+    s->measured = seconds > 0;
+    if (s->measured) s->rates.product_i8 = flops / seconds;
 }
 
 /* ---- Remembering */
 
-static const char *const speed_keys[MACHINE_DTYPES][MACHINE_SCALES] = {{"f32", "f32 small"},
-                                                                       {"bf16", "bf16 small"}};
+static const char *const speed_keys[MACHINE_DTYPES][MACHINE_SCALES] = {
+    {"f32", "f32 small"}, {"bf16", "bf16 small"}, {"int8", "int8 small"}};
 static const char *const work_keys[MACHINE_WORKS] = {"encode", "denoise", "decode"};
 
 static bool take(const json_t *o, const char *key, double *out) {
@@ -139,14 +157,17 @@ static bool take(const json_t *o, const char *key, double *out) {
     return true;
 }
 
-static void guess(struct machine *m, int threads) {
+static void guess(struct machine *m, const struct machine_tools *tools) {
+    const int threads = tools->threads;
     memset(m, 0, sizeof *m);
     sys_processor_name(m->processor, sizeof m->processor);
+    snprintf(m->multiplier, sizeof m->multiplier, "%s", tools->backend->multiplier(tools->state));
     m->threads = threads;
     m->read[0] = m->read[1] = GUESS_READ;
     for (int i = 0; i < MACHINE_DTYPES * MACHINE_SCALES; i++) {
         struct machine_speed *s = &m->speed[0][0] + i;
         s->rates.product = s->rates.attention = GUESS_FLOPS_A_THREAD * threads;
+        s->rates.product_i8 = s->rates.conv = s->rates.product;
         s->rates.bytes = GUESS_BYTES;
         for (int w = 0; w < MACHINE_WORKS; w++) s->slower[w] = 1;
     }
@@ -154,52 +175,66 @@ static void guess(struct machine *m, int threads) {
 
 static void load(struct machine *m, const struct machine_tools *tools) {
     json_t *all = NULL;
-    guess(m, tools->threads);
+    guess(m, tools);
     m->known = true;
     if (!tools->path || json_read(tools->mem, tools->path, FILE_MOST, KADR_EIO, &all, NULL)) return;
     const char *processor = json_string_value(json_object_get(all, "processor"));
+    const char *multiplier = json_string_value(json_object_get(all, "multiplier"));
     bool same = processor && strcmp(processor, m->processor) == 0 &&
+                strcmp(multiplier ? multiplier : "kadr", m->multiplier) == 0 &&
                 json_integer_value(json_object_get(all, "threads")) == m->threads;
     if (same) {
         take(all, "read_packed", &m->read[0]);
         take(all, "read_converted", &m->read[1]);
+        json_int_t judged = json_integer_value(json_object_get(all, "predictions"));
+        if (judged > 0 && judged <= JUDGED_MOST && take(all, "prediction_error", &m->error))
+            m->judged = (int)judged;
     }
     for (int i = 0; same && i < MACHINE_DTYPES * MACHINE_SCALES; i++) {
         const json_t *o = json_object_get(all, (&speed_keys[0][0])[i]);
         struct machine_speed *to = &m->speed[0][0] + i, s = *to;
-        s.measured = take(o, "product_flops", &s.rates.product) &&
-                     take(o, "attention_flops", &s.rates.attention) &&
-                     take(o, "row_bytes", &s.rates.bytes);
+        s.measured =
+            take(o, "product_flops", &s.rates.product) && take(o, "conv_flops", &s.rates.conv) &&
+            take(o, "product_i8_ops", &s.rates.product_i8) &&
+            take(o, "attention_flops", &s.rates.attention) && take(o, "row_bytes", &s.rates.bytes);
         for (int w = 0; w < MACHINE_WORKS; w++) take(o, work_keys[w], &s.slower[w]);
         if (s.measured) *to = s;
     }
     json_decref(all);
 }
 
+/* The one that the file lies in. */
+static void make_folder(const struct machine_tools *tools) {
+    struct arena a;
+    arena_init(&a, tools->mem);
+    char *folder = arena_strdup(&a, tools->path);
+    if (folder) folder[file_name(folder) - folder] = 0;
+    if (folder && *folder) file_make_folders(folder, NULL);
+    arena_free(&a);
+}
+
 void machine_save(struct machine *m, const struct machine_tools *tools) {
     if (!m->changed || !tools->path) return;
-    json_t *all = json_pack("{s:s,s:i,s:f,s:f}", "processor", m->processor, "threads", m->threads,
-                            "read_packed", m->read[0], "read_converted", m->read[1]);
+    json_t *all =
+        json_pack("{s:s,s:s,s:i,s:f,s:f,s:f,s:i}", "processor", m->processor, "multiplier",
+                  m->multiplier, "threads", m->threads, "read_packed", m->read[0], "read_converted",
+                  m->read[1], "prediction_error", fmax(m->error, 0.001), "predictions", m->judged);
     for (int i = 0; all && i < MACHINE_DTYPES * MACHINE_SCALES; i++) {
         const struct machine_speed *s = &m->speed[0][0] + i;
         if (!s->measured) continue;
-        json_t *o = json_pack("{s:f,s:f,s:f}", "product_flops", s->rates.product, "attention_flops",
-                              s->rates.attention, "row_bytes", s->rates.bytes);
+        json_t *o = json_pack("{s:f,s:f,s:f,s:f,s:f}", "product_flops", s->rates.product,
+                              "conv_flops", s->rates.conv, "product_i8_ops", s->rates.product_i8,
+                              "attention_flops", s->rates.attention, "row_bytes", s->rates.bytes);
         for (int w = 0; w < MACHINE_WORKS; w++)
             json_object_set_new(o, work_keys[w], json_real(s->slower[w]));
         json_object_set_new(all, (&speed_keys[0][0])[i], o);
     }
     struct buf b;
     buf_init(&b, tools->mem);
-    struct arena a;
-    arena_init(&a, tools->mem);
-    char *folder = arena_strdup(&a, tools->path);
-    if (folder) folder[file_name(folder) - folder] = 0;
-    if (folder && *folder) file_make_folders(folder, NULL);
+    make_folder(tools);
     if (json_put(&b, all, JSON_INDENT(1)) &&
         file_write_atomic(tools->mem, tools->path, b.data, b.size, NULL) == KADR_OK)
         m->changed = false;
-    arena_free(&a);
     buf_free(&b);
     json_decref(all);
 }
@@ -211,16 +246,36 @@ const struct machine_speed *machine_speed(struct machine *m, const struct machin
                                           bool measure_it) {
     if (!m->known) load(m, tools);
     const struct machine_speed *s = &m->speed[slot_of(dtype)][scale];
-    return measure_it && !s->measured ? machine_measure(m, tools, dtype, scale) : s;
+    if (measure_it && !s->measured) machine_measure(m, tools, dtype, scale);
+    return s;
 }
 
-const struct machine_speed *machine_measure(struct machine *m, const struct machine_tools *tools,
-                                            enum dtype dtype, enum machine_scale scale) {
+struct plan_rates machine_rates(const struct machine_speed *s, enum machine_work work,
+                                double disk) {
+    struct plan_rates r = s->rates;
+    double *const rates[] = {&r.product, &r.conv, &r.product_i8, &r.attention, &r.bytes};
+    for (size_t i = 0; i < sizeof rates / sizeof *rates; i++) *rates[i] /= s->slower[work];
+    r.disk = disk;
+    return r;
+}
+
+/* Corrections are of the rates that they were made with. */
+static bool is_corrected(const struct machine_speed *s) {
+    bool some = false;
+    for (int i = 0; i < MACHINE_WORKS; i++) some = some || s->slower[i] < 1 || s->slower[i] > 1;
+    return s->measured && some;
+}
+
+double machine_measure(struct machine *m, const struct machine_tools *tools, enum dtype dtype,
+                       enum machine_scale scale) {
     if (!m->known) load(m, tools);
-    struct machine_speed *s = &m->speed[slot_of(dtype)][scale];
-    measure_speed(s, tools, dtype, scale);
-    m->changed = m->changed || s->measured;
-    return s;
+    struct machine_speed *s = &m->speed[slot_of(dtype)][scale], now = *s;
+    measure_speed(&now, tools, dtype, scale);
+    if (!is_corrected(s)) {
+        *s = now;
+        m->changed = m->changed || s->measured;
+    }
+    return now.rates.product;
 }
 
 #define DISK_BLOCK ((size_t)4 << 20)
@@ -255,6 +310,7 @@ double machine_measure_disk(struct machine *m, const struct machine_tools *tools
     struct buf path;
     buf_init(&path, tools->mem);
     buf_printf(&path, "%s.disk", tools->path);
+    make_folder(tools);
     void *block = mem_map(tools->mem, DISK_BLOCK);
     double seconds = block && buf_ok(&path) ? time_disk(tools->mem, path.data, block) : 0;
     if (block) mem_unmap(tools->mem, block, DISK_BLOCK);
@@ -279,6 +335,15 @@ void machine_learn(struct machine *m, enum dtype dtype, enum machine_scale scale
     if (!m->known || seconds < SHORT || predicted <= 0) return;
     blend(&m->speed[slot_of(dtype)][scale].slower[work], 1, (seconds - waited) / predicted, 0.05,
           20);
+    m->changed = true;
+}
+
+void machine_judge(struct machine *m, double predicted, double seconds) {
+    if (!m->known || seconds < SHORT || predicted <= 0) return;
+    double error = predicted > seconds ? predicted / seconds - 1 : 1 - predicted / seconds;
+    if (error > 10) error = 10;
+    m->error = m->judged ? (1 - LEARN) * m->error + LEARN * error : error;
+    if (m->judged < JUDGED_MOST) m->judged++;
     m->changed = true;
 }
 

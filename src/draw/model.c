@@ -151,20 +151,25 @@ static kadr_status open_tokenizer(struct draw_model *model, int i, kadr_error *e
     struct packed_files packed = {w, names[i]};
     const struct tokenizer_files files = {weights_path(w), read_packed_file, &packed};
     const char *folder = weights_tokenizer_folder(w, names[i]);
-    if (folder) return tokenizer_open(model->mem, folder, &model->tokenizer[i], err);
+    const struct tokenizer *like = i ? model->tokenizer[0] : NULL;
+    if (folder) return tokenizer_open(model->mem, folder, like, &model->tokenizer[i], err);
     if (weights_find(w, inside) ||
         (snprintf(inside, sizeof inside, "%s.tokenizer.json", names[i]) > 0 &&
          weights_find(w, inside)))
-        return tokenizer_open_files(model->mem, &files, &model->tokenizer[i], err);
-    return tokenizer_open_shipped(model->mem, i ? TOKENIZER_SDXL_2 : TOKENIZER_SDXL_1,
+        return tokenizer_open_files(model->mem, &files, like, &model->tokenizer[i], err);
+    return tokenizer_open_shipped(model->mem, i ? TOKENIZER_SDXL_2 : TOKENIZER_SDXL_1, like,
                                   &model->tokenizer[i], err);
 }
 
 static kadr_status open_parts(struct draw_model *model, const struct log *log,
-                              const kadr_request *rq, kadr_error *err) {
+                              const kadr_request *rq, struct weights **opened, kadr_error *err) {
     const char *path = request_model_path(rq);
+    kadr_status st = KADR_OK;
     if (!path) return err_set(err, KADR_EUSAGE, "no model is named");
-    kadr_status st = weights_open(model->mem, log, path, &model->weights, err);
+    if (opened && *opened) {
+        model->weights = *opened;
+        *opened = NULL;
+    } else st = weights_open(model->mem, log, path, &model->weights, err);
     if (!st && rq->vae) st = weights_replace(model->weights, "vae", rq->vae, err);
     for (size_t i = 0; i < rq->lora.count && !st; i++) {
         double weight;
@@ -184,13 +189,14 @@ static kadr_status open_parts(struct draw_model *model, const struct log *log,
 }
 
 kadr_status draw_model_open(struct mem *m, const struct log *log, const kadr_request *rq,
-                            struct draw_model **out, kadr_error *err) {
+                            struct weights **opened, struct draw_model **out, kadr_error *err) {
     struct draw_model *model = mem_alloc(m, sizeof *model);
     if (!model) return err_nomem(err, "model", sizeof *model);
     model->mem = m;
     arena_init(&model->arena, m);
     model->key = key_of(m, rq);
-    kadr_status st = model->key ? open_parts(model, log, rq, err) : err_nomem(err, "model", 64);
+    kadr_status st =
+        model->key ? open_parts(model, log, rq, opened, err) : err_nomem(err, "model", 64);
     if (st) {
         draw_model_close(model);
         return st;
@@ -267,17 +273,24 @@ enum machine_scale draw_model_scale(const struct draw_model *model) {
     return parameters < (size_t)1 << 28 ? MACHINE_SMALL : MACHINE_LARGE;
 }
 
-kadr_status draw_model_defaults(struct mem *m, const char *path, json_t **out, kadr_error *err) {
-    struct weights *w;
+enum dtype draw_model_precision(const struct draw_model *model) {
+    const char *layout;
+    enum dtype packed;
+    if (model->weights && weights_packing(model->weights, &layout, &packed)) return packed;
+    return draw_model_scale(model) == MACHINE_LARGE ? DTYPE_I8 : DTYPE_BF16;
+}
+
+kadr_status draw_model_defaults(struct mem *m, const struct log *log, const char *path,
+                                struct weights **opened, json_t **out, kadr_error *err) {
     char *text = NULL;
     size_t size;
+    *opened = NULL;
     if (strcmp(file_extension(path), "kadr") != 0) return request_model_defaults(path, out, err);
     *out = NULL;
-    kadr_status st = weights_open(m, NULL, path, &w, err);
+    kadr_status st = weights_open(m, log, path, opened, err);
     if (st) return st;
-    st = weights_read_text(w, m, "kadr.json", &text, &size, err);
+    st = weights_read_text(*opened, m, "kadr.json", &text, &size, err);
     if (!st && text) st = json_parse(text, size, path, KADR_EMODEL, out, err);
     mem_free(text);
-    weights_close(w);
     return st;
 }

@@ -31,20 +31,27 @@ struct draw_model {
     bool zeros_for_empty; /* an absent negative prompt is zeros (force_zeros_for_empty_prompt) */
 };
 
-/* Opens what `rq` (resolved as far as the model's name goes) asks for. */
+/* Opens what `rq` (resolved as far as the model's name goes) asks for. `opened` (may be NULL): its
+ * file as draw_model_defaults opened it, which is taken, and *opened NULL then. */
 kadr_status draw_model_open(struct mem *m, const struct log *log, const kadr_request *rq,
-                            struct draw_model **out, kadr_error *err);
+                            struct weights **opened, struct draw_model **out, kadr_error *err);
 void draw_model_close(struct draw_model *model); /* `model` may be NULL */
 
-/* SDXL's full shape as a packed model in bf16, on paper: to be planned with where there is none. */
+/* SDXL's full shape as a packed model, on paper: to be planned with where there is none. */
 kadr_status draw_model_on_paper(struct mem *m, struct draw_model **out, kadr_error *err);
 
 /* A model's own defaults: kadr.json in its folder or packed file; NULL: it has none. The caller
- * owns *out (json_decref). */
-kadr_status draw_model_defaults(struct mem *m, const char *path, json_t **out, kadr_error *err);
+ * owns *out (json_decref), and the packed file that was opened (weights_close); NULL: none was. */
+kadr_status draw_model_defaults(struct mem *m, const struct log *log, const char *path,
+                                struct weights **opened, json_t **out, kadr_error *err);
 
 /* Small: of fewer than 2^28 parameters. */
 enum machine_scale draw_model_scale(const struct draw_model *model);
+
+/* In what a model is computed unless something else is asked for: a packed one in what it was
+ * packed for, others in bf16, large ones in int8 (docs/performance.md says why). Neither the
+ * machine nor the budget has a say: they may not change a picture. */
+enum dtype draw_model_precision(const struct draw_model *model);
 
 /* Whether it is the one that `rq` asks for. */
 bool draw_model_serves(const struct draw_model *model, const kadr_request *rq);

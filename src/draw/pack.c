@@ -8,6 +8,7 @@
 #include "run/load.h"
 #include "weights/packed.h"
 
+#include <math.h>
 #include <string.h>
 
 #define BLOCK ((size_t)4 << 20) /* what rows and checks go through */
@@ -36,6 +37,7 @@ struct packing {
     size_t count;
     json_t *configs;
     struct packed_writer *writer;
+    bool halves; /* matrices and tables, of f32, are written in f16 */
 };
 
 static const char *const text_files[] = {"vocab.json",
@@ -80,6 +82,11 @@ static kadr_status list_texts(struct packing *p, kadr_error *err) {
     return st;
 }
 
+/* In what a weight is written; vectors are too small to matter. */
+static enum dtype item_dtype(const struct packing *p, const struct weight *w) {
+    return p->halves && w->dtype == DTYPE_F32 && w->use != WEIGHT_VECTOR ? DTYPE_F16 : w->dtype;
+}
+
 /* Tables go in whole: which rows are wanted is not known yet. */
 static size_t item_bytes(const struct segment *s, weight_id i) {
     const struct weight *w = &s->graph->weights[i];
@@ -92,9 +99,10 @@ static void list_weights(struct packing *p, const struct segment *s) {
         const struct weight *w = &s->graph->weights[i];
         struct packed_item item = {.name = w->name,
                                    .panels = w->use == WEIGHT_MATRIX || w->use == WEIGHT_CONV,
-                                   .dtype = w->dtype,
+                                   .dtype = item_dtype(p, w),
                                    .rank = w->rank,
                                    .bytes = item_bytes(s, i)};
+        if (item.dtype != w->dtype) item.bytes /= 2;
         memcpy(item.dim, w->dim, sizeof item.dim);
         p->items[p->count++] = item;
     }
@@ -131,6 +139,27 @@ static kadr_status tell(struct packing *p, size_t done, kadr_error *err) {
     return ended ? err_set(err, KADR_EINTERRUPTED, "interrupted") : KADR_OK;
 }
 
+/* The next bytes of a weight, in the dtype in which it is written. f16 ends at 65504. */
+static kadr_status add_bytes(struct packing *p, const struct weight *w, const void *data,
+                             size_t size, kadr_error *err) {
+    if (item_dtype(p, w) == w->dtype) return packed_add(p->writer, data, size, err);
+    const float *values = data;
+    for (size_t at = 0, count = size / sizeof *values, n; at < count; at += n) {
+        uint16_t half[1024];
+        n = count - at < 1024 ? count - at : 1024;
+        weights_convert(values + at, n, DTYPE_F16, half);
+        for (size_t i = 0; i < n; i++)
+            if ((half[i] & 0x7fff) == 0x7c00 && isfinite(values[at + i]))
+                return err_set(err, KADR_EMODEL,
+                               "%s: tensor %s: %g is more than f16 holds; pack the model with "
+                               "--weights bf16 or f32",
+                               weights_path(p->model->weights), w->name, (double)values[at + i]);
+        kadr_status st = packed_add(p->writer, half, n * sizeof *half, err);
+        if (st) return st;
+    }
+    return KADR_OK;
+}
+
 /* A table, some rows at a time. */
 static kadr_status add_rows(struct packing *p, const struct weight *w, char *block,
                             kadr_error *err) {
@@ -143,7 +172,7 @@ static kadr_status add_rows(struct packing *p, const struct weight *w, char *blo
         st = p->source.read(p->source.user, w, at, 1, p->loader.staging, err);
         if (st) break;
         backend->pack(p->ctx->state, &g, 0, 0, 0, 1, p->loader.staging, stored, block);
-        st = packed_add(p->writer, block, row, err);
+        st = add_bytes(p, w, block, row, err);
     }
     return st;
 }
@@ -156,7 +185,7 @@ static kadr_status write_weights(struct packing *p, const struct segment *s, siz
         if (!st && w->picked) st = add_rows(p, w, block, err);
         else if (!st) {
             st = load_weight(&p->loader, s, i, NULL, block, err);
-            if (!st) st = packed_add(p->writer, block, s->needs.weight_bytes[i], err);
+            if (!st) st = add_bytes(p, w, block, s->needs.weight_bytes[i], err);
         }
         if (st) return st;
         ++*done;
@@ -194,14 +223,17 @@ static bool interrupted(void *user) {
 static kadr_status pack(struct packing *p, const kadr_request *rq, const char *path,
                         kadr_error *err) {
     kadr_context *ctx = p->ctx;
-    kadr_status st = draw_model_open(ctx->mem, &ctx->log, rq, &p->model, err);
+    kadr_status st = draw_model_open(ctx->mem, &ctx->log, rq, NULL, &p->model, err);
     if (st) return st;
     const char *layout;
     enum dtype dtype;
     if (weights_packing(p->model->weights, &layout, &dtype))
         return err_set(err, KADR_EUSAGE, "%s: is packed already", weights_path(p->model->weights));
     struct stages_shape shape = shape_of_packing;
-    shape.dtype = rq->weights && strcmp(rq->weights, "f32") == 0 ? DTYPE_F32 : DTYPE_BF16;
+    if (!rq->weights || !dtype_named(rq->weights, &shape.dtype))
+        shape.dtype = draw_model_precision(p->model);
+    p->halves = shape.dtype == DTYPE_F16;
+    if (p->halves) shape.dtype = DTYPE_F32;
     const struct plan_options options = {.budget = 0};
     st = stages_open(&p->stages, ctx->mem, p->model, &shape, &options, ctx->backend, ctx->state,
                      err);

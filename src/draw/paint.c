@@ -1,17 +1,24 @@
 /* paint.c: see paint.h. The order of noises is diffusers': with a start picture the VAE's sample
- * comes first, then the initial noise, then (inpainting) the sample of the masked picture, which we
- * skip over, then what the sampler asks for. Each is of the latents' size.
+ * comes first (latents need none), then the initial noise, then (inpainting) the sample of the
+ * masked picture, which we skip over, then what the sampler asks for. Each is of the latents' size.
  */
 #include "draw/paint.h"
 #include "base/rng.h"
 #include "base/sys.h"
+#include "draw/checkpoint.h"
 #include "draw/guide.h"
+#include "draw/start.h"
 #include "image/pixels.h"
 #include "weights/safetensors.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#define CHECKPOINT_SECONDS 1.0 /* between checkpoints, at least */
 
 /* One picture while it is painted. */
 struct canvas {
@@ -32,7 +39,14 @@ struct painting {
     uint8_t *look; /* [h, w, 3]: what emerges; NULL: cannot be shown */
     size_t count;
     struct canvas *canvas;
+    struct checkpoint *checkpoints; /* of the canvases */
+    double saved;                   /* when they were saved last */
 };
+
+/* From something that was there, not from noise alone. */
+static bool begins(const struct paint *p) {
+    return p->init || p->start;
+}
 
 static kadr_status canvas_open(struct canvas *c, const struct painting *g, const struct paint *p,
                                kadr_error *err) {
@@ -43,7 +57,7 @@ static kadr_status canvas_open(struct canvas *c, const struct painting *g, const
     c->noise = mem_array(m, g->size, sizeof(float));
     c->latents = mem_array(m, g->size, sizeof(float));
     bool ok = c->noise && c->latents;
-    if (p->init) ok = ok && (c->init = mem_array(m, g->size, sizeof(float)));
+    if (begins(p)) ok = ok && (c->init = mem_array(m, g->size, sizeof(float)));
     if (p->mask) {
         ok = ok && (c->known = mem_array(m, g->size, sizeof(float)));
         ok = ok && (c->mask = mem_array(m, (size_t)(g->h * g->w), sizeof(float)));
@@ -75,9 +89,10 @@ kadr_status painting_open(struct painting **out, const struct paint_config *conf
     g->w = shape->width / scale;
     g->size = (size_t)(g->channels * g->h * g->w);
     g->canvas = mem_array(m, count, sizeof *g->canvas);
+    g->checkpoints = mem_array(m, count, sizeof *g->checkpoints);
     bool shown = config->model->vae.has_look;
-    if (shown) g->look = mem_alloc(m, (size_t)(g->h * g->w) * 3);
-    bool ok = g->canvas && (g->look || !shown);
+    if (shown) g->look = mem_alloc(m, count * (size_t)(g->h * g->w) * 3);
+    bool ok = g->canvas && g->checkpoints && (g->look || !shown);
     kadr_status st = ok ? KADR_OK : err_nomem(err, "pictures", count * sizeof *g->canvas);
     for (; !st && g->count < count; g->count++)
         st = canvas_open(&g->canvas[g->count], g, &pictures[g->count], err);
@@ -88,7 +103,11 @@ kadr_status painting_open(struct painting **out, const struct paint_config *conf
 
 void painting_close(struct painting *g) {
     if (!g) return;
-    for (size_t i = 0; i < g->count; i++) canvas_close(&g->canvas[i]);
+    for (size_t i = 0; i < g->count; i++) {
+        canvas_close(&g->canvas[i]);
+        mem_free(g->checkpoints[i].path);
+    }
+    mem_free(g->checkpoints);
     mem_free(g->canvas);
     mem_free(g->look);
     mem_free(g);
@@ -248,15 +267,74 @@ static kadr_status condition(const struct painting *g, kadr_error *err) {
     return st;
 }
 
-/* Texts, start pictures and masks. */
+/* ---- Checkpoints */
+
+static void hash_floats(XXH3_state_t *h, const float *x, size_t count) {
+    if (x) XXH3_64bits_update(h, x, count * sizeof *x);
+}
+
+/* Of all that decides the pixels: the settings, and what texts, pictures and casts became. */
+static kadr_status identify(const struct canvas *c, struct checkpoint *to, kadr_error *err) {
+    const struct painting *g = c->painting;
+    const struct paint *p = c->p;
+    const struct text_embeds *e = &c->embeds;
+    struct mem *m = g->config.ctx->mem;
+    struct buf text;
+    if (!p->rq->checkpoint) return KADR_OK;
+    buf_init(&text, m);
+    buf_puts(&text, p->rq->checkpoint);
+    if (p->rq->count > 1) buf_printf(&text, ".%zu", p->index);
+    to->path = buf_take(&text);
+    buf_init(&text, m);
+    json_t *settings = request_to_json(p->rq);
+    json_put(&text, settings, REQUEST_JSON_FLAGS);
+    json_decref(settings);
+    buf_printf(&text, "|%s|%s|%d|%" PRIu64, kadr_version(), weights_path(g->config.model->weights),
+               (int)g->config.stages->shape.dtype, p->seed);
+    castings_describe(p->castings, &text);
+    bool ok = to->path && buf_ok(&text);
+    XXH3_state_t h;
+    XXH3_64bits_reset(&h);
+    XXH3_64bits_update(&h, text.data, text.size);
+    hash_floats(&h, e->hidden, (size_t)(e->branches * e->tokens * g->config.model->unet.cross));
+    hash_floats(&h, c->noise, g->size);
+    hash_floats(&h, c->init, g->size);
+    hash_floats(&h, c->mask, (size_t)(g->h * g->w));
+    to->id = XXH3_64bits_digest(&h);
+    buf_free(&text);
+    return ok ? KADR_OK : err_nomem(err, "a checkpoint", 0);
+}
+
+/* Between steps, where nothing is kept that is not the samplers' own. A drawing that cannot be
+ * saved goes on. */
+static void save(struct painting *g) {
+    kadr_error why = {0};
+    double now = sys_seconds();
+    if (!g->canvas[0].p->rq->checkpoint || now - g->saved < CHECKPOINT_SECONDS) return;
+    for (size_t i = 0; i < g->count; i++) g->checkpoints[i].sampler = g->canvas[i].sampler;
+    if (checkpoints_save(g->checkpoints, g->count, g->config.ctx->mem, &why) != KADR_OK)
+        log_print(&g->config.ctx->log, LOG_WARN, "no checkpoint: %s", why.message);
+    g->saved = sys_seconds();
+}
+
+void painting_delivered(const struct painting *g, size_t i) {
+    checkpoint_remove(&g->checkpoints[i]);
+}
+
+/* ---- Texts, start pictures and masks */
+
 static kadr_status prepare(const struct painting *g, kadr_error *err) {
     kadr_status st = encode_texts(g, err);
     for (size_t i = 0; i < g->count && !st; i++) {
         const struct canvas *c = &g->canvas[i];
         if (c->p->init) st = encode_init(c, err);
+        if (!st && c->p->start)
+            st = start_read(g->config.ctx->mem, c->p->start, g->channels, g->h, g->w, c->init, err);
         if (!st && c->p->mask) st = prepare_mask(c, err);
         if (!st) st = initial_noise(c, err);
     }
+    for (size_t i = 0; i < g->count && !st; i++)
+        st = identify(&g->canvas[i], &g->checkpoints[i], err);
     if (!st) st = condition(g, err);
     for (size_t i = 0; i < g->count; i++) text_embeds_free(&g->canvas[i].embeds);
     return st;
@@ -280,14 +358,31 @@ static struct sampler_config sampler_for(const struct draw_model *model, const k
 
 static kadr_status open_sampler(struct canvas *c, kadr_error *err) {
     const struct paint *p = c->p;
-    struct sampler_config config = sampler_for(c->painting->config.model, p->rq, p->init);
+    struct sampler_config config = sampler_for(c->painting->config.model, p->rq, begins(p));
     config.noise = (struct noise_source){sampler_normals, c};
     kadr_status st = sampler_open(&c->sampler, c->painting->config.ctx->mem, &config, err);
     if (st) return st;
-    if (p->init && !(p->mask && p->rq->strength >= 1))
+    if (begins(p) && !(p->mask && p->rq->strength >= 1))
         sampler_start_from(c->sampler, c->init, c->noise);
     else sampler_start(c->sampler, c->noise);
     return KADR_OK;
+}
+
+/* Where a drawing that was cut off had come to, or at the beginning. */
+static kadr_status open_samplers(struct painting *g, kadr_error *err) {
+    kadr_status st = KADR_OK;
+    for (int again = 0; again < 2 && !st; again++) {
+        for (size_t i = 0; i < g->count && !st; i++) {
+            sampler_close(g->canvas[i].sampler);
+            g->canvas[i].sampler = NULL;
+            st = open_sampler(&g->canvas[i], err);
+            g->checkpoints[i].sampler = g->canvas[i].sampler;
+        }
+        if (st || again || !g->canvas[0].p->rq->checkpoint) break;
+        if (checkpoints_load(g->checkpoints, g->count, g->config.ctx->mem)) break;
+    }
+    g->saved = sys_seconds();
+    return st;
 }
 
 /* What the samplers want; false when they are done. Pictures of a group have samplers of the same
@@ -309,11 +404,12 @@ static void put_inputs(const struct canvas *c) {
     }
 }
 
-/* Gives the UNet's output, guided, to the sampler. */
-static void take_output(struct canvas *c) {
+/* Gives the UNet's output, guided where it is the turn of both branches, to the sampler. */
+static void take_output(struct canvas *c, struct turn turn) {
     const struct painting *g = c->painting;
-    float *out = sample_row(c, "unet.output", 0, g->size);
-    if (g->config.stages->shape.branches == 2)
+    bool two = g->config.stages->shape.branches == 2;
+    float *out = sample_row(c, "unet.output", two && !turn.guided ? 1 : 0, g->size);
+    if (two && turn.guided)
         guide(out, sample_row(c, "unet.output", 1, g->size), g->size, c->p->rq->guidance,
               c->p->rq->guidance_rescale);
     sampler_give(c->sampler, out);
@@ -326,16 +422,20 @@ static void take_output(struct canvas *c) {
 static kadr_status step(const struct painting *g, kadr_error *err) {
     const struct sampler_eval *e = &g->canvas[0].eval;
     struct progress *progress = g->config.progress;
+    const struct stages_shape *shape = &g->config.stages->shape;
+    const struct turn turn = stages_turn(shape, e->step, e->steps, e->evaluation);
     double from = sys_seconds();
+    run_use_part(g->config.run, stages_part(shape, turn));
     for (size_t i = 0; i < g->count; i++) put_inputs(&g->canvas[i]);
     kadr_status st = run_stage(g, STAGE_DENOISE, e->evaluation + 1 < e->evaluations, err);
     if (st) return st;
-    for (size_t i = 0; i < g->count; i++) take_output(&g->canvas[i]);
+    for (size_t i = 0; i < g->count; i++) take_output(&g->canvas[i], turn);
     progress_measure(progress, sys_seconds() - from);
     const struct preview preview = {g->look, (int)g->w, (int)g->h};
-    const float *emerging = sampler_denoised(g->canvas[0].sampler);
-    bool shown = g->look && emerging;
-    if (shown) vae_look(&g->config.model->vae, emerging, g->h * g->w, g->look);
+    bool shown = g->look && sampler_denoised(g->canvas[0].sampler);
+    for (size_t i = 0; i < g->count && shown; i++)
+        vae_look(&g->config.model->vae, sampler_denoised(g->canvas[i].sampler), g->h * g->w,
+                 g->look + i * (size_t)(g->h * g->w) * 3);
     return progress_tell(progress, "denoise", e->evaluation + 1, e->step + 1, e->steps,
                          shown ? &preview : NULL, err);
 }
@@ -344,16 +444,20 @@ kadr_status painting_denoise(struct painting *g, kadr_error *err) {
     double start = sys_seconds(), waited = seconds_waited(g);
     int planned = (int)g->canvas[0].p->rq->steps;
     run_use_lanes(g->config.run, (int)g->count, g->config.stages->shape.pictures);
+    run_use_part(g->config.run, (struct segment_part){0});
     kadr_status st = progress_tell(g->config.progress, "encode", 0, 0, planned, NULL, err);
     if (!st) st = prepare(g, err);
     g->time.encode = sys_seconds() - start;
     g->time.encode_waited = seconds_waited(g) - waited;
-    for (size_t i = 0; i < g->count && !st; i++) st = open_sampler(&g->canvas[i], err);
+    if (!st) st = open_samplers(g, err);
     while (!st && next_evaluation(g)) {
-        g->config.progress->evaluations = g->canvas[0].eval.evaluations;
+        const struct sampler_eval *e = &g->canvas[0].eval;
+        g->config.progress->evaluations = e->evaluations;
+        if (!stages_turn(&g->config.stages->shape, e->step, e->steps, e->evaluation).reuse) save(g);
         st = step(g, err);
         g->time.evaluations++;
     }
+    if (!st) save(g);
     for (size_t i = 0; i < g->count && !st; i++) {
         struct canvas *c = &g->canvas[i];
         memcpy(c->latents, sampler_latents(c->sampler), g->size * sizeof(float));
@@ -425,14 +529,15 @@ size_t paint_bytes(const struct draw_model *model, const kadr_request *rq,
     struct sampler_config s = sampler_for(model, rq, rq->init);
     size_t pixels = (size_t)(rq->width * rq->height);
     size_t bytes = sampler_bytes(&s) + 5 * s.count * sizeof(float) + text_embeds_bytes(model, text);
+    bytes += pixels / 16; /* its preview */
     if (rq->mask) bytes += pixels * sizeof(float) + pixels * 4;
     if (rq->init) bytes += pixels * 4;
     return bytes;
 }
 
-/* The picture, its encoded form while it is written, and previews. */
+/* The picture, and its encoded form while it is written. */
 size_t paint_bytes_once(const kadr_request *rq) {
-    return (size_t)(rq->width * rq->height) * 3 * 2 + (size_t)(rq->width * rq->height / 16);
+    return (size_t)(rq->width * rq->height) * 3 * 2;
 }
 
 /* "a, b, c" of the samplers (schedules: false) or the schedules. */
@@ -458,7 +563,8 @@ static bool known(const char *name, bool schedules) {
     }
 }
 
-kadr_status paint_check_sampler(const kadr_request *rq, kadr_error *err) {
+kadr_status paint_check_sampler(const struct draw_model *model, const kadr_request *rq,
+                                kadr_error *err) {
     char list[512];
     if (!known(rq->sampler, false)) {
         list_names(false, list, sizeof list);
@@ -470,5 +576,6 @@ kadr_status paint_check_sampler(const kadr_request *rq, kadr_error *err) {
         return err_set(err, KADR_EUSAGE, "unknown schedule \"%s\"; there are: %s", rq->schedule,
                        list);
     }
-    return KADR_OK;
+    const struct sampler_config config = sampler_for(model, rq, false);
+    return sampler_check(&config, err);
 }

@@ -21,6 +21,7 @@ struct paint {
     const kadr_request *rq; /* resolved */
     const struct text_request *text;
     const struct image *init, *mask; /* NULL: none */
+    const char *start; /* file of latents to begin from in place of init; NULL: none */
     const struct castings *castings;
     uint64_t seed;
     size_t index; /* of the request's count */
@@ -51,6 +52,8 @@ void painting_close(struct painting *p); /* `p` may be NULL */
 /* Everything up to the latents of all pictures. */
 kadr_status painting_denoise(struct painting *p, kadr_error *err);
 kadr_status painting_decode(struct painting *p, size_t i, struct painted *out, kadr_error *err);
+/* The picture is where it belongs: its checkpoint is not wanted any more. */
+void painting_delivered(const struct painting *p, size_t i);
 void painted_free(struct painted *out); /* idempotent */
 
 /* Seconds that a group took so far, and those of them that it waited for weights. */
@@ -67,7 +70,9 @@ size_t paint_bytes(const struct draw_model *model, const kadr_request *rq,
                    const struct text_request *text);
 size_t paint_bytes_once(const kadr_request *rq);
 
-/* KADR_EUSAGE when the request names an unknown sampler or schedule: says which there are. */
-kadr_status paint_check_sampler(const kadr_request *rq, kadr_error *err);
+/* KADR_EUSAGE when the request names an unknown sampler or schedule, which says which there are, or
+ * when they and its steps do not go together. */
+kadr_status paint_check_sampler(const struct draw_model *model, const kadr_request *rq,
+                                kadr_error *err);
 
 #endif

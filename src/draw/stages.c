@@ -23,6 +23,8 @@ static void describe(struct graph *g, enum stage stage, const struct draw_model 
                               .h = s->height / scale,
                               .w = s->width / scale,
                               .prompt = s->chunks * CLIP_TOKENS,
+                              .int8 = s->dtype == DTYPE_I8,
+                              .cut = s->cache > 1,
                               .casts = s->casts};
     for (int i = 0; i < s->casts; i++) {
         unet.cast[i].tokens = s->cast_tokens[i];
@@ -57,7 +59,7 @@ kadr_status stages_open(struct stages *s, struct mem *m, const struct draw_model
     const struct run_source source = draw_source(model->weights);
     kadr_status st = KADR_OK;
     for (int i = 0; i < STAGE_COUNT; i++) {
-        graph_init(&s->graphs[i], m, graph_names[i], shape->dtype);
+        graph_init(&s->graphs[i], m, graph_names[i], stages_values(shape));
         s->segment[i] = -1;
         if (i == STAGE_ENCODE && !shape->init) continue;
         describe(&s->graphs[i], (enum stage)i, model, shape);
@@ -89,30 +91,77 @@ enum machine_work stages_work(const struct stages *s, int segment) {
     return segment == s->segment[STAGE_DECODE] ? MACHINE_DECODE : MACHINE_ENCODE;
 }
 
+static bool is_guided(const struct stages_shape *s, int step, int steps) {
+    return (int)(s->guide_from * steps) <= step && step < (int)(s->guide_to * steps);
+}
+
+struct turn stages_turn(const struct stages_shape *s, int step, int steps, int evaluation) {
+    struct turn turn = {.guided = is_guided(s, step, steps)};
+    bool begins = turn.guided && step > 0 && !is_guided(s, step - 1, steps);
+    turn.reuse = s->cache > 1 && evaluation % s->cache != 0 && !begins;
+    return turn;
+}
+
+struct segment_part stages_part(const struct stages_shape *s, struct turn turn) {
+    struct segment_part part = {.reuse = turn.reuse};
+    if (s->branches == 2 && !turn.guided) part.first = 1, part.every = 2;
+    return part;
+}
+
+bool stages_alternate(const struct stages_shape *s) {
+    bool plain = false;
+    for (int i = 0; i < s->steps; i++) plain = plain || !is_guided(s, i, s->steps);
+    return plain && s->branches == 2;
+}
+
+/* An evaluation of the UNet: the mean of all turns. */
+static struct plan_cost mean_step(const struct stages *s, const struct plan_rates *rates) {
+    struct plan_cost mean = {0};
+    int turns[4] = {0};
+    for (int i = 0; i < s->shape.steps; i++) {
+        const struct turn turn = stages_turn(&s->shape, i, s->shape.steps, i);
+        turns[turn.guided + 2 * turn.reuse]++;
+    }
+    for (int i = 0; i < 4; i++) {
+        if (!turns[i]) continue;
+        const struct turn turn = {.guided = i % 2, .reuse = i / 2};
+        const struct segment_part part = stages_part(&s->shape, turn);
+        const double share = (double)turns[i] / s->shape.steps;
+        const struct plan_cost c =
+            plan_cost(&s->plan, &s->program, s->segment[STAGE_DENOISE], part, rates);
+        mean.compute += c.compute * share;
+        mean.read += c.read * share;
+        mean.seconds += c.seconds * share;
+        mean.first += c.first * share;
+    }
+    return mean;
+}
+
 void stages_predict(const struct stages *s, const struct machine_speed *speed, double disk,
                     struct stages_time *out) {
-    struct plan_rates rates = speed->rates;
-    rates.disk = disk;
     *out = (struct stages_time){.kept = s->plan.keep};
     for (int i = 0; i < STAGE_COUNT; i++) {
         if (s->segment[i] < 0) continue;
-        struct plan_cost c = plan_cost(&s->plan, &s->program, s->segment[i], &rates);
-        out->load += (double)s->plan.segments[s->segment[i]].resident_bytes / disk;
-        enum machine_work work = stages_work(s, s->segment[i]);
-        double compute = c.compute;
-        c.compute *= speed->slower[work];
-        double seconds = plan_cost_seconds(&c);
+        const struct segment_part all = {0};
+        const enum machine_work work = stages_work(s, s->segment[i]);
+        const struct plan_rates rates = machine_rates(speed, work, disk);
+        const struct plan_cost c =
+            i == STAGE_DENOISE ? mean_step(s, &rates)
+                               : plan_cost(&s->plan, &s->program, s->segment[i], all, &rates);
+        const double measured = c.compute / speed->slower[work];
+        out->load += c.first - c.seconds;
         if (i == STAGE_DENOISE) {
-            out->step = seconds;
-            out->step_compute = compute;
+            out->step = c.seconds;
+            out->step_compute = c.compute;
             out->step_read = c.read;
+            out->denoise_compute = measured;
         } else if (i == STAGE_DECODE) {
-            out->decode = seconds;
-            out->decode_compute = compute;
-        } else if (i == STAGE_ENCODE) out->init = seconds;
+            out->decode = c.seconds;
+            out->decode_compute = measured;
+        } else if (i == STAGE_ENCODE) out->init = c.seconds;
         else {
-            out->encode += seconds;
-            out->encode_compute += compute;
+            out->encode += c.seconds;
+            out->encode_compute += measured;
         }
     }
 }

@@ -10,7 +10,7 @@ static const struct {
     size_t size;
 } dtypes[DTYPE_COUNT] = {
     [DTYPE_F32] = {"f32", 4}, [DTYPE_F16] = {"f16", 2}, [DTYPE_BF16] = {"bf16", 2},
-    [DTYPE_I32] = {"i32", 4}, [DTYPE_I8] = {"i8", 1},   [DTYPE_U8] = {"u8", 1},
+    [DTYPE_I32] = {"i32", 4}, [DTYPE_I8] = {"int8", 1}, [DTYPE_U8] = {"u8", 1},
     [DTYPE_I64] = {"i64", 8},
 };
 
@@ -20,6 +20,15 @@ size_t dtype_size(enum dtype t) {
 
 const char *dtype_name(enum dtype t) {
     return dtypes[t].name;
+}
+
+bool dtype_named(const char *name, enum dtype *out) {
+    for (int i = 0; i < DTYPE_COUNT; i++)
+        if (strcmp(name, dtypes[i].name) == 0) {
+            *out = (enum dtype)i;
+            return true;
+        }
+    return false;
 }
 
 static const char *const op_names[OP_KINDS] = {

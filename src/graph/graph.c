@@ -13,7 +13,7 @@ void graph_init(struct graph *g, struct mem *m, const char *name, enum dtype dty
     memset(g, 0, sizeof *g);
     arena_init(&g->arena, m);
     g->name = name;
-    g->dtype = dtype;
+    g->dtype = g->products = dtype;
 }
 
 void graph_free(struct graph *g) {
@@ -122,6 +122,12 @@ static bool same_shape(const struct graph *g, tensor_id a, tensor_id b) {
     return tensor_elements(x) == tensor_elements(y) && tensor_width(x) == tensor_width(y);
 }
 
+enum dtype graph_products(struct graph *g, enum dtype dtype) {
+    enum dtype before = g->products;
+    g->products = dtype;
+    return before;
+}
+
 tensor_id graph_input(struct graph *g, const char *name, enum dtype dtype, int rank,
                       const int64_t *dim) {
     char *own = arena_strdup(&g->arena, name);
@@ -141,6 +147,30 @@ void graph_output(struct graph *g, tensor_id t, const char *name) {
     }
     g->tensors[t].name = own;
     g->tensors[t].role = TENSOR_OUTPUT;
+}
+
+void graph_cut_begin(struct graph *g) {
+    g->cut_first = g->op_count;
+}
+
+void graph_cut_end(struct graph *g, tensor_id kept, const char *name) {
+    g->cut_end = g->op_count;
+    graph_output(g, kept, name);
+}
+
+kadr_status graph_cut_check(const struct graph *g, kadr_error *err) {
+    for (int made = g->cut_first; made < g->cut_end; made++) {
+        tensor_id t = g->ops[made].out;
+        for (int i = g->cut_end; i < g->op_count && g->tensors[t].role == TENSOR_TEMP; i++) {
+            tensor_id used[OP_TENSORS];
+            op_tensors(&g->ops[i], used);
+            for (int j = 0; j < OP_TENSORS; j++)
+                if (used[j] == t)
+                    return err_set(err, KADR_EOTHER, "%s: %s reads what may be left out, %s",
+                                   g->name, g->ops[i].label, g->ops[made].label);
+        }
+    }
+    return KADR_OK;
 }
 
 /* Checks an epilogue's tensors against the output. */
@@ -176,10 +206,12 @@ tensor_id graph_linear(struct graph *g, tensor_id x, const char *label, int64_t 
     if (!op) return NO_TENSOR;
     op->in[0] = x;
     op->epi = epi;
-    op->w = add_weight(
-        g, label, ".weight",
-        (struct weight){
-            .use = WEIGHT_MATRIX, .dtype = g->dtype, .geglu = geglu, .rank = 2, .dim = {out, k}});
+    op->w = add_weight(g, label, ".weight",
+                       (struct weight){.use = WEIGHT_MATRIX,
+                                       .dtype = g->products,
+                                       .geglu = geglu,
+                                       .rank = 2,
+                                       .dim = {out, k}});
     if (bias) op->b = add_vector(g, label, ".bias", out);
     shape.dim[shape.rank - 1] = geglu ? out / 2 : out;
     if (geglu && out % 2) return bad(g, label, "GEGLU of an odd width");
@@ -189,19 +221,43 @@ tensor_id graph_linear(struct graph *g, tensor_id x, const char *label, int64_t 
     return op->out = y;
 }
 
-tensor_id graph_conv(struct graph *g, tensor_id x, tensor_id x2, const char *label,
-                     struct conv_shape s, bool bias, struct epilogue epi) {
-    if (!valid(g, x) || (x2 != NO_TENSOR && !valid(g, x2))) return NO_TENSOR;
-    const struct tensor in = g->tensors[x];
-    if (in.rank != 4) return bad(g, label, "a convolution of something that is no picture");
-    int64_t k = in.dim[3];
-    if (x2 != NO_TENSOR) {
-        const struct tensor *in2 = &g->tensors[x2];
-        if (in2->rank != 4 || in2->dim[0] != in.dim[0] || in2->dim[1] != in.dim[1] ||
-            in2->dim[2] != in.dim[2] || in2->dtype != in.dtype)
-            return bad(g, label, "the second input has another size or dtype");
-        k += in2->dim[3];
+struct conv_input {
+    tensor_id x, x2, stats; /* the last two may be NO_TENSOR */
+    enum act act;           /* with stats */
+};
+
+/* Channels of x and x2 together; 0: they do not fit each other. */
+static int64_t conv_channels(struct graph *g, const struct conv_input *in, const char *label) {
+    const struct tensor *x = &g->tensors[in->x];
+    int64_t k = x->dim[3];
+    if (x->rank != 4) {
+        bad(g, label, "a convolution of something that is no picture");
+        return 0;
     }
+    if (in->x2 != NO_TENSOR) {
+        const struct tensor *x2 = &g->tensors[in->x2];
+        if (x2->rank != 4 || x2->dim[0] != x->dim[0] || x2->dim[1] != x->dim[1] ||
+            x2->dim[2] != x->dim[2] || x2->dtype != x->dtype) {
+            bad(g, label, "the second input has another size or dtype");
+            return 0;
+        }
+        k += x2->dim[3];
+    }
+    if (in->stats == NO_TENSOR) return k;
+    const struct tensor *s = &g->tensors[in->stats];
+    bool fits = s->dtype == DTYPE_F32 && s->rank == 3 && s->dim[0] == x->dim[0] && s->dim[1] == 2 &&
+                s->dim[2] == k;
+    if (!fits) bad(g, label, "the statistics do not fit what is convolved");
+    return fits ? k : 0;
+}
+
+static tensor_id add_conv(struct graph *g, const struct conv_input *input, const char *label,
+                          struct conv_shape s, bool bias, struct epilogue epi) {
+    const tensor_id x = input->x, x2 = input->x2;
+    if (!valid(g, x) || (x2 != NO_TENSOR && !valid(g, x2))) return NO_TENSOR;
+    int64_t k = conv_channels(g, input, label);
+    if (!k) return NO_TENSOR;
+    const struct tensor in = g->tensors[x];
     int up = s.upsample ? s.upsample : 1;
     int64_t h = in.dim[1] * up - s.drop_h + s.pad_before + s.pad_after - s.kernel;
     int64_t w = in.dim[2] * up - s.drop_w + s.pad_before + s.pad_after - s.kernel;
@@ -210,6 +266,8 @@ tensor_id graph_conv(struct graph *g, tensor_id x, tensor_id x2, const char *lab
     if (!op) return NO_TENSOR;
     op->in[0] = x;
     op->in[1] = x2;
+    op->in[2] = input->stats;
+    op->in_act = input->act;
     op->epi = epi;
     op->kernel = s.kernel;
     op->stride = s.stride;
@@ -231,21 +289,19 @@ tensor_id graph_conv(struct graph *g, tensor_id x, tensor_id x2, const char *lab
     return op->out = y;
 }
 
+tensor_id graph_conv(struct graph *g, tensor_id x, tensor_id x2, const char *label,
+                     struct conv_shape shape, bool bias, struct epilogue epi) {
+    const struct conv_input in = {x, x2, NO_TENSOR, ACT_NONE};
+    return add_conv(g, &in, label, shape, bias, epi);
+}
+
 tensor_id graph_normed_conv(struct graph *g, tensor_id x, tensor_id x2, tensor_id stats,
                             enum act act, const char *label, struct conv_shape shape, bool bias,
                             struct epilogue epi) {
     if (!valid(g, stats)) return NO_TENSOR;
-    tensor_id y = graph_conv(g, x, x2, label, shape, bias, epi);
-    if (y == NO_TENSOR) return NO_TENSOR;
-    struct op *op = &g->ops[g->op_count - 1];
-    const struct tensor *s = &g->tensors[stats];
-    int64_t k = g->weights[op->w].dim[1];
-    if (s->dtype != DTYPE_F32 || s->rank != 3 || s->dim[0] != g->tensors[x].dim[0] ||
-        s->dim[1] != 2 || s->dim[2] != k || op->upsample != 1)
-        return bad(g, label, "the statistics do not fit what is convolved");
-    op->in[2] = stats;
-    op->in_act = act;
-    return y;
+    if (shape.upsample > 1) return bad(g, label, "doubling what is normalised");
+    const struct conv_input in = {x, x2, stats, act};
+    return add_conv(g, &in, label, shape, bias, epi);
 }
 
 /* What GROUP_NORM and GROUP_STATS share; *shape: of the joined input. */

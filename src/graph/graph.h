@@ -14,6 +14,9 @@
  * length, so a picture is also h*w tokens and needs no reshape.
  * Arithmetic. Every sum is accumulated in f32 in ascending order of k, whatever the dtype of the
  * operands; an epilogue is computed in f32 before the one rounding to the output's dtype.
+ * A linear layer whose weight is int8 quantises its input while it runs, symmetrically to
+ * [-127, 127], with a scale for each row; sums are exact integers, brought back to f32 before the
+ * epilogue.
  */
 #ifndef KADR_GRAPH_GRAPH_H
 #define KADR_GRAPH_GRAPH_H
@@ -31,8 +34,9 @@ enum dtype {
     DTYPE_I64,
     DTYPE_COUNT
 };
-size_t dtype_size(enum dtype t);      /* bytes of an element */
-const char *dtype_name(enum dtype t); /* "f32", "bf16", ... */
+size_t dtype_size(enum dtype t);                     /* bytes of an element */
+const char *dtype_name(enum dtype t);                /* "f32", "bf16", "int8", ... */
+bool dtype_named(const char *name, enum dtype *out); /* false: none is called that */
 
 typedef int32_t tensor_id; /* index into graph.tensors */
 typedef int32_t weight_id; /* index into graph.weights */
@@ -64,7 +68,7 @@ enum weight_use {
 struct weight {
     const char *name; /* canonical: component and diffusers' key, "unet.conv_in.weight" */
     enum weight_use use;
-    enum dtype dtype; /* in which it is computed with: f32 or bf16 (i8 later); VECTOR always f32 */
+    enum dtype dtype; /* in which it is computed with: f32, bf16 or int8; VECTOR always f32 */
     bool geglu;       /* MATRIX whose upper and lower halves are value and gate */
     int64_t picked;   /* TABLE: rows that are needed, one for each id, in the ids' order; 0: all */
     int rank;
@@ -148,9 +152,9 @@ struct op {
 
 /* A part of an operation's output. Columns [first, first + count) of a LINEAR or CONV need only
  * that part of its weight; both are multiples of PART_COLUMNS, but that the last part takes what is
- * left; count 0: all. Rows [row, row + rows) of the picture of a CONV with one sample need only the
- * rows of x under them; of GROUP_STATS they are rows of x, parts come in order, and the last makes
- * the output; rows 0: all. */
+ * left; count 0: all. Rows [row, row + rows) of the picture of a CONV with one sample, in pairs but
+ * that the last part takes what is left, need only the rows of x under them; of GROUP_STATS
+ * they are rows of x, parts come in order, and the last makes the output; rows 0: all. */
 #define PART_COLUMNS 64
 struct op_part {
     int64_t first, count;
@@ -160,11 +164,13 @@ struct op_part {
 struct graph {
     struct arena arena; /* owns everything below */
     const char *name;
-    enum dtype dtype; /* of activations and matrix weights, unless said otherwise */
+    enum dtype dtype;    /* of activations and matrix weights, unless said otherwise */
+    enum dtype products; /* of weights of linear layers and the like: see graph_products */
     struct tensor *tensors;
     struct weight *weights;
     struct op *ops;
     int tensor_count, weight_count, op_count;
+    int cut_first, cut_end; /* operations [cut_first, cut_end): see graph_cut_begin */
     int tensor_room, weight_room, op_room;
     kadr_error error; /* the first thing that went wrong while building */
 };
@@ -179,6 +185,19 @@ tensor_id graph_input(struct graph *g, const char *name, enum dtype dtype, int r
                       const int64_t *dim);
 /* Declares that `t` (a temp) is an output of that name. */
 void graph_output(struct graph *g, tensor_id t, const char *name);
+
+/* Operations between the two may be left out of a run: what they gave the last time, `kept`, is an
+ * output and still there. Nothing later may read another temp of theirs: graph_cut_check. */
+void graph_cut_begin(struct graph *g);
+void graph_cut_end(struct graph *g, tensor_id kept, const char *name);
+kadr_status graph_cut_check(const struct graph *g, kadr_error *err);
+static inline bool graph_in_cut(const struct graph *g, int op) {
+    return op >= g->cut_first && op < g->cut_end;
+}
+
+/* Weights of the linear layers that follow are of that dtype: the graph's own, as at first, or
+ * int8. Those of convolutions are of the graph's. Returns what they were until now. */
+enum dtype graph_products(struct graph *g, enum dtype dtype);
 
 /* Names of weights are LABEL.weight and LABEL.bias. */
 tensor_id graph_linear(struct graph *g, tensor_id x, const char *label, int64_t out, bool bias,

@@ -1,20 +1,10 @@
-/* hub.c: see hub.h. The Hugging Face cache holds one folder a model:
- *
- *     models--OWNER--NAME/refs/main          the newest revision's name
- *     models--OWNER--NAME/snapshots/REVISION the files of that revision, as links
- */
+/* hub.c: see hub.h. */
 #include "hub/hub.h"
 #include "base/buf.h"
 #include "base/file.h"
+#include "hub/cache.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-/* An absolute path from the environment; others do not count, as the XDG specification has it. */
-static const char *folder_from(const char *variable) {
-    const char *value = getenv(variable);
-    return value && value[0] == '/' ? value : NULL;
-}
 
 static char *data_folder(struct mem *m, const char *below) {
     struct arena a;
@@ -31,25 +21,6 @@ char *hub_model_folder(struct mem *m) {
 
 char *hub_cast_folder(struct mem *m) {
     return data_folder(m, "kadr/casts");
-}
-
-static const char *cache_folder(struct arena *a) {
-    const char *folder = folder_from("HF_HUB_CACHE");
-    if (!folder) folder = folder_from("HUGGINGFACE_HUB_CACHE");
-    if (folder) return folder;
-    folder = folder_from("HF_HOME");
-    if (folder) return arena_printf(a, "%s/hub", folder);
-    return file_place(a, "XDG_CACHE_HOME", ".cache", "huggingface/hub");
-}
-
-/* A name is no way through folders: parts between single slashes, none of them hidden or "..". */
-static bool is_name(const char *name) {
-    for (const char *part = name;; part++) {
-        size_t n = strcspn(part, "/");
-        if (!n || *part == '.') return false;
-        part += n;
-        if (!*part) return true;
-    }
 }
 
 static bool is_model(const char *path) {
@@ -82,25 +53,6 @@ static void look_in_models(struct search *s, const char *name) {
     look_at(s, arena_printf(&s->arena, "%s/%s.kadr", folder, name));
 }
 
-/* What refs/main says, or the only snapshot there is. NULL when neither. */
-static const char *revision_of(struct search *s, const char *repository) {
-    char *text = NULL, **names;
-    size_t size, count;
-    const char *ref = arena_printf(&s->arena, "%s/refs/main", repository);
-    if (ref && file_exists(ref) &&
-        !file_read_all(s->arena.mem, ref, 256, KADR_EMODEL, &text, &size, NULL)) {
-        text[strcspn(text, " \t\r\n")] = 0;
-        const char *revision = is_name(text) ? arena_strdup(&s->arena, text) : NULL;
-        mem_free(text);
-        return revision;
-    }
-    const char *snapshots = arena_printf(&s->arena, "%s/snapshots", repository);
-    if (!snapshots || !file_is_folder(snapshots) ||
-        file_list(&s->arena, snapshots, &names, &count, NULL) || count != 1)
-        return NULL;
-    return names[0];
-}
-
 /* A snapshot without model_index.json but with one checkpoint is that checkpoint. */
 static const char *checkpoint_in(struct search *s, const char *snapshot) {
     char **names;
@@ -118,26 +70,33 @@ static const char *checkpoint_in(struct search *s, const char *snapshot) {
     return path ? path : snapshot;
 }
 
+/* OWNER/NAME, with a file of it behind a further slash, of the revision behind an @. */
 static void look_in_cache(struct search *s, const char *name) {
-    const char *cache = cache_folder(&s->arena);
-    if (!cache || s->found) return;
-    struct buf b;
-    buf_init(&b, s->arena.mem);
-    for (const char *p = name; *p; p++) {
-        if (*p == '/') buf_puts(&b, "--");
-        else buf_putc(&b, *p);
+    struct arena *a = &s->arena;
+    const char *cache = cache_folder(a), *revision = NULL, *file = NULL;
+    char *own = arena_strdup(a, name), *at = own ? strchr(own, '@') : NULL;
+    if (!cache || !own || s->found) return;
+    if (at) {
+        *at = 0;
+        revision = at + 1;
+        if (!cache_is_revision(revision)) return;
     }
-    const char *repository =
-        buf_ok(&b) ? arena_printf(&s->arena, "%s/models--%s", cache, b.data) : NULL;
-    buf_free(&b);
+    char *slash = strchr(own, '/');
+    if (slash && (slash = strchr(slash + 1, '/'))) {
+        *slash = 0;
+        file = slash + 1;
+    }
+    const char *repository = cache_repository(a, cache, own);
+    const char *commit = repository ? cache_commit(a, repository, revision) : NULL;
     if (!repository) return;
-    const char *revision = revision_of(s, repository);
-    const char *path = revision ? arena_printf(&s->arena, "%s/snapshots/%s", repository, revision)
-                                : arena_printf(&s->arena, "%s/refs/main", repository);
+    const char *path =
+        commit ? arena_printf(a, "%s/snapshots/%s%s%s", repository, commit, file ? "/" : "",
+                              file ? file : "")
+               : arena_printf(a, "%s/refs/%s", repository, revision ? revision : "main");
     if (!path) return;
-    if (revision) look_at(s, path);
-    else note(s, path);
-    if (s->found) s->found = checkpoint_in(s, s->found);
+    if (!commit) note(s, path);
+    else look_at(s, path);
+    if (s->found && !file) s->found = checkpoint_in(s, s->found);
 }
 
 kadr_status hub_find_model(struct mem *m, const char *name, char **path, kadr_error *err) {
@@ -145,7 +104,7 @@ kadr_status hub_find_model(struct mem *m, const char *name, char **path, kadr_er
     kadr_status st = KADR_OK;
     arena_init(&s.arena, m);
     buf_init(&s.looked, m);
-    if (!s.found && is_name(name)) {
+    if (!s.found && cache_is_path(name)) {
         look_in_models(&s, name);
         look_in_cache(&s, name);
     }
@@ -153,9 +112,11 @@ kadr_status hub_find_model(struct mem *m, const char *name, char **path, kadr_er
         *path = mem_strdup(m, s.found);
         if (!*path) st = err_nomem(err, "path", strlen(s.found));
     } else {
+        bool pullable = strchr(name, '/') && cache_is_repository(name);
         st = err_set(err, KADR_EMODEL,
-                     "%s: no such model; expected a folder, a .safetensors file%s%s", name,
-                     s.looked.size ? ", or one of " : "", s.looked.data);
+                     "%s: no such model; expected a folder, a .safetensors file%s%s%s%s", name,
+                     s.looked.size ? ", or one of " : "", s.looked.data,
+                     pullable ? "; to download it: kadr pull " : "", pullable ? name : "");
     }
     buf_free(&s.looked);
     arena_free(&s.arena);

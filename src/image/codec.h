@@ -16,10 +16,11 @@ struct codec_input {
 kadr_status codec_check_size(const struct codec_input *in, uint64_t width, uint64_t height,
                              kadr_error *err);
 
-/* libjpeg and libwebp take memory of their own, which the ledger cannot see: KADR_EMEMORY when that
- * much more would go over its limit. */
-kadr_status codec_check_memory(const struct codec_input *in, struct mem *m, uint64_t bytes,
-                               kadr_error *err);
+/* Before a picture of `picture` bytes is unpacked with `library` more that the ledger cannot see
+ * (libjpeg and libwebp have memory of their own): KADR_EUSAGE when that is over the limits,
+ * KADR_EMEMORY when it would go over the ledger's. */
+kadr_status codec_check_memory(const struct codec_input *in, struct mem *m, uint64_t picture,
+                               uint64_t library, kadr_error *err);
 
 /* Texts as they are found. */
 struct codec_texts {

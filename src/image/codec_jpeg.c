@@ -71,7 +71,11 @@ static uint64_t library_bytes(const struct jpeg_decompress_struct *jpeg) {
 
 static bool prepare(struct reader *r) {
     r->status = codec_check_size(r->in, r->jpeg.image_width, r->jpeg.image_height, r->err);
-    if (!r->status) r->status = codec_check_memory(r->in, r->mem, library_bytes(&r->jpeg), r->err);
+    uint64_t pixels = (uint64_t)r->jpeg.image_width * r->jpeg.image_height;
+    /* A picture that is turned is there twice for a moment. */
+    uint64_t picture = pixels * (r->way == 1 ? 3 : 6);
+    if (!r->status)
+        r->status = codec_check_memory(r->in, r->mem, picture, library_bytes(&r->jpeg), r->err);
     if (!r->status)
         r->status = image_make(r->im, r->mem, (int)r->jpeg.image_width, (int)r->jpeg.image_height,
                                3, r->err);

@@ -65,6 +65,8 @@ static kadr_status session_status(const struct session *s, const char *name, kad
 /* ---- Reading -------------------------------------------------------------------------------- */
 static void read_bytes(png_structp png, png_bytep to, size_t size) {
     struct session *s = png_get_io_ptr(png);
+    /* libpng passes over texts that it has no memory for; a thousand of them take long. */
+    if (s->refused) png_error(png, "no memory");
     if (size > s->in->size - s->at) png_error(png, "it ends too early");
     memcpy(to, s->in->data + s->at, size);
     s->at += size;
@@ -85,12 +87,16 @@ static bool prepare(struct session *s) {
     png_set_gray_to_rgb(s->png);
     bool alpha = (png_get_color_type(s->png, s->info) & PNG_COLOR_MASK_ALPHA) ||
                  png_get_valid(s->png, s->info, PNG_INFO_tRNS);
-    s->status = image_make(s->im, s->mem, width, height, alpha ? 4 : 3, s->err);
+    uint64_t pixels = (uint64_t)width * (uint64_t)height;
+    s->status = codec_check_memory(s->in, s->mem, pixels * (alpha ? 4 : 3), 0, s->err);
+    if (!s->status) s->status = image_make(s->im, s->mem, width, height, alpha ? 4 : 3, s->err);
     return !s->status;
 }
 
 static bool read_pixels(struct session *s) {
+    static const png_byte unread[] = "tEXt\0zTXt\0iTXt\0iCCP\0eXIf"; /* nor unpacked */
     if (setjmp(png_jmpbuf(s->png))) return false;
+    png_set_keep_unknown_chunks(s->png, PNG_HANDLE_CHUNK_NEVER, unread, 5);
     png_read_info(s->png, s->info);
     if (!check_size(s) || !prepare(s)) return false;
     size_t row = (size_t)s->im->width * (size_t)s->im->channels;

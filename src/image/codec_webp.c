@@ -77,9 +77,11 @@ kadr_status codec_webp_read(const struct codec_input *in, struct mem *m, struct 
     if (code != VP8_STATUS_OK) return damaged(in, reason(code), err);
     kadr_status status = codec_check_size(in, (uint64_t)is.width, (uint64_t)is.height, err);
     uint64_t pixels = (uint64_t)is.width * (uint64_t)is.height;
-    if (!status) status = codec_check_memory(in, m, pixels * (is.has_animation ? 12 : 4), err);
-    int channels = is.has_alpha || is.has_animation ? 4 : 3;
-    if (!status) status = image_make(im, m, is.width, is.height, channels, err);
+    unsigned channels = is.has_alpha || is.has_animation ? 4 : 3;
+    if (!status)
+        status =
+            codec_check_memory(in, m, pixels * channels, pixels * (is.has_animation ? 12 : 4), err);
+    if (!status) status = image_make(im, m, is.width, is.height, (int)channels, err);
     if (!status) status = is.has_animation ? read_animation(in, im, err) : read_still(in, im, err);
     if (status) image_free(im);
     return status;

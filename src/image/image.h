@@ -48,8 +48,9 @@ enum image_alpha {
 struct image_limits {
     uint64_t pixels; /* width * height */
     size_t bytes;    /* of the file */
+    size_t memory;   /* that unpacking may take, the picture included; 0: any */
 };
-#define IMAGE_LIMITS ((struct image_limits){(uint64_t)64 << 20, (size_t)256 << 20})
+#define IMAGE_LIMITS ((struct image_limits){(uint64_t)64 << 20, (size_t)256 << 20, 0})
 
 /* PNG, JPEG (EXIF orientation applied) or WebP (the first frame of an animated one). `limits` may
  * be NULL: IMAGE_LIMITS. A missing file and a damaged picture are KADR_EIO; one that is larger than

@@ -36,13 +36,18 @@ kadr_status codec_check_size(const struct codec_input *in, uint64_t width, uint6
     return KADR_OK;
 }
 
-kadr_status codec_check_memory(const struct codec_input *in, struct mem *m, uint64_t bytes,
-                               kadr_error *err) {
+kadr_status codec_check_memory(const struct codec_input *in, struct mem *m, uint64_t picture,
+                               uint64_t library, kadr_error *err) {
     struct mem_stats stats;
     mem_get_stats(m, &stats);
-    if (!stats.limit || (stats.now <= stats.limit && bytes <= stats.limit - stats.now))
+    if (in->limits.memory && picture + library > in->limits.memory)
+        return err_set(err, KADR_EUSAGE,
+                       "%s: unpacking it takes %llu bytes, expected a picture that takes at most "
+                       "%zu",
+                       in->name, (unsigned long long)(picture + library), in->limits.memory);
+    if (!stats.limit || (stats.now <= stats.limit && library <= stats.limit - stats.now))
         return KADR_OK;
-    err_nomem(err, "unpacking a picture", (size_t)bytes);
+    err_nomem(err, "unpacking a picture", (size_t)library);
     return err_context(err, "%s", in->name);
 }
 

@@ -100,7 +100,7 @@ void clip_text_graph(struct graph *g, const struct clip_text_config *c, const ch
     tensor_id eos = graph_input(g, describe_label(name, sizeof name, "%s.eos", prefix), DTYPE_I32,
                                 1, (int64_t[]){s->samples});
     /* One row: its rounding would show and its arithmetic does not. */
-    enum dtype narrow = g->dtype;
+    enum dtype narrow = g->dtype, products = graph_products(g, DTYPE_F32);
     g->dtype = DTYPE_F32;
     x = graph_gather(g, x, eos);
     describe_label(name, sizeof name, "%s.text_model.final_layer_norm", prefix);
@@ -109,4 +109,5 @@ void clip_text_graph(struct graph *g, const struct clip_text_config *c, const ch
     x = graph_linear(g, x, name, c->projection, false, EPI_NONE);
     graph_output(g, x, describe_label(name, sizeof name, "%s.pooled", prefix));
     g->dtype = narrow;
+    graph_products(g, products);
 }

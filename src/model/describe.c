@@ -70,7 +70,9 @@ tensor_id describe_resnet(struct graph *g, tensor_id x, tensor_id x2, const char
     if (s->time != NO_TENSOR) {
         struct epilogue f32 = EPI_NONE;
         f32.f32_out = true;
+        enum dtype products = graph_products(g, g->dtype);
         epi.sample_add = graph_linear(g, s->time, AT("time_emb_proj"), s->out, true, f32);
+        graph_products(g, products);
     }
     const struct conv_shape three = {
         .out = s->out, .kernel = 3, .stride = 1, .pad_before = 1, .pad_after = 1};

@@ -90,7 +90,7 @@ static const char *word_end(const char *p, const char *end) {
 }
 
 static bool read_word(struct reading *r, const char *word, size_t size) {
-    return bpe_encode(&r->t->bpe, word, size, r->ids, &r->work);
+    return bpe_encode(r->t->bpe, word, size, r->ids, &r->work);
 }
 
 /* The marks that are no added tokens here: the reference cuts them out whole, then takes them apart
@@ -202,7 +202,7 @@ static kadr_status set_pattern(struct tokenizer *t, struct added_token *a, kadr_
 
 kadr_status tokenizer_add(struct tokenizer *t, const struct added_token *list, size_t count,
                           const char *name, kadr_error *err) {
-    size_t next = t->bpe.count;
+    size_t next = t->bpe->count;
     t->added = arena_array(&t->arena, count, sizeof *t->added);
     if (!t->added) return err_nomem(err, "added tokens", count * sizeof *t->added);
     for (size_t i = 0; i < count; i++) {
@@ -213,7 +213,7 @@ kadr_status tokenizer_add(struct tokenizer *t, const struct added_token *list, s
         *a = list[i];
         a->id = id;
     }
-    t->size = (int32_t)(next > t->bpe.size ? next : t->bpe.size);
+    t->size = (int32_t)(next > t->bpe->size ? next : t->bpe->size);
     for (size_t i = 0; i < t->added_count; i++) {
         struct added_token *a = &t->added[i];
         kadr_status st = set_pattern(t, a, err);
@@ -237,7 +237,6 @@ static struct tokenizer *new_tokenizer(struct mem *m) {
     if (!t) return NULL;
     t->mem = m;
     arena_init(&t->arena, m);
-    bpe_init(&t->bpe, m);
     return t;
 }
 
@@ -254,28 +253,30 @@ static kadr_status read_in_folder(void *user, struct mem *m, const char *name, c
     return st;
 }
 
-kadr_status tokenizer_open(struct mem *m, const char *folder, struct tokenizer **out,
-                           kadr_error *err) {
-    if (!folder) return tokenizer_open_shipped(m, TOKENIZER_SDXL_1, out, err);
+kadr_status tokenizer_open(struct mem *m, const char *folder, const struct tokenizer *like,
+                           struct tokenizer **out, kadr_error *err) {
+    if (!folder) return tokenizer_open_shipped(m, TOKENIZER_SDXL_1, like, out, err);
     const struct tokenizer_files files = {folder, read_in_folder, (void *)(uintptr_t)folder};
-    return tokenizer_open_files(m, &files, out, err);
+    return tokenizer_open_files(m, &files, like, out, err);
 }
 
 kadr_status tokenizer_open_files(struct mem *m, const struct tokenizer_files *files,
-                                 struct tokenizer **out, kadr_error *err) {
+                                 const struct tokenizer *like, struct tokenizer **out,
+                                 kadr_error *err) {
     struct tokenizer *t = new_tokenizer(m);
     if (!t) return err_nomem(err, "tokenizer", sizeof *t);
-    kadr_status st = tokenizer_read_files(t, files, err);
+    kadr_status st = tokenizer_read_files(t, files, like, err);
     if (st) tokenizer_close(t);
     else *out = t;
     return st;
 }
 
 kadr_status tokenizer_open_shipped(struct mem *m, enum tokenizer_shipped which,
-                                   struct tokenizer **out, kadr_error *err) {
+                                   const struct tokenizer *like, struct tokenizer **out,
+                                   kadr_error *err) {
     struct tokenizer *t = new_tokenizer(m);
     if (!t) return err_nomem(err, "tokenizer", sizeof *t);
-    kadr_status st = tokenizer_read_shipped(t, which, err);
+    kadr_status st = tokenizer_read_shipped(t, which, like, err);
     if (st) tokenizer_close(t);
     else *out = t;
     return st;
@@ -283,7 +284,7 @@ kadr_status tokenizer_open_shipped(struct mem *m, enum tokenizer_shipped which,
 
 void tokenizer_close(struct tokenizer *t) {
     if (!t) return;
-    bpe_free(&t->bpe);
+    bpe_drop(t->bpe);
     arena_free(&t->arena);
     mem_free(t);
 }
@@ -334,13 +335,13 @@ int32_t tokenizer_size(const struct tokenizer *t) {
 const char *tokenizer_text(const struct tokenizer *t, int32_t id) {
     for (size_t i = 0; i < t->added_count; i++)
         if (t->added[i].id == id) return t->added[i].text;
-    return id >= 0 && (size_t)id < t->bpe.size ? t->bpe.token[id].text : NULL;
+    return id >= 0 && (size_t)id < t->bpe->size ? t->bpe->token[id].text : NULL;
 }
 
 int32_t tokenizer_find(const struct tokenizer *t, const char *text) {
     for (size_t i = 0; i < t->added_count; i++)
         if (strcmp(t->added[i].text, text) == 0) return t->added[i].id;
-    return bpe_find(&t->bpe, text, strlen(text));
+    return bpe_find(t->bpe, text, strlen(text));
 }
 
 /* One token's bytes; a text with a letter that stands for no byte is taken as it is. */

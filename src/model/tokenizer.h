@@ -2,7 +2,7 @@
  *
  *     struct tokenizer *t;
  *     struct tokens ids;
- *     st = tokenizer_open(mem, "model/tokenizer", &t, err);
+ *     st = tokenizer_open(mem, "model/tokenizer", NULL, &t, err);
  *     tokens_init(&ids, mem);
  *     st = tokenizer_encode(t, "a photo", 7, &ids, err);    // 320 1125: no start or end mark
  *     tokens_free(&ids);
@@ -40,11 +40,15 @@ void tokens_init(struct tokens *ids, struct mem *m);
 void tokens_free(struct tokens *ids);            /* idempotent */
 bool tokens_add(struct tokens *ids, int32_t id); /* false: no memory */
 
-/* Reads tokenizer.json, or vocab.json and merges.txt, and what says which tokens are special:
+/* `like`, of all three that open: NULL, or a tokenizer that was opened before from the same ledger.
+ * Where both would hold the same vocabulary, as SDXL's two do, it is read and held once; which of
+ * the two is closed first does not matter, but not by two threads at once.
+ *
+ * Reads tokenizer.json, or vocab.json and merges.txt, and what says which tokens are special:
  * tokenizer_config.json, special_tokens_map.json, added_tokens.json (each may be missing).
  * `folder` NULL: as tokenizer_open_shipped with the first. */
-kadr_status tokenizer_open(struct mem *m, const char *folder, struct tokenizer **out,
-                           kadr_error *err);
+kadr_status tokenizer_open(struct mem *m, const char *folder, const struct tokenizer *like,
+                           struct tokenizer **out, kadr_error *err);
 
 /* The same from files that lie anywhere: `read` gives one by its name, NUL-terminated and to be
  * freed with mem_free; *text NULL: there is none. `where` stands in messages. */
@@ -56,13 +60,15 @@ struct tokenizer_files {
     void *user;
 };
 kadr_status tokenizer_open_files(struct mem *m, const struct tokenizer_files *files,
-                                 struct tokenizer **out, kadr_error *err);
+                                 const struct tokenizer *like, struct tokenizer **out,
+                                 kadr_error *err);
 
 /* The two tokenizers of SDXL, with the vocabulary that is built in: the same but that the second
  * pads with "!" (id 0) instead of the end mark and reads every "!" as that token. */
 enum tokenizer_shipped { TOKENIZER_SDXL_1, TOKENIZER_SDXL_2 };
 kadr_status tokenizer_open_shipped(struct mem *m, enum tokenizer_shipped which,
-                                   struct tokenizer **out, kadr_error *err);
+                                   const struct tokenizer *like, struct tokenizer **out,
+                                   kadr_error *err);
 
 void tokenizer_close(struct tokenizer *t); /* idempotent on NULL */
 

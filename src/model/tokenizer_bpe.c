@@ -42,18 +42,22 @@ bool tokens_add(struct tokens *ids, int32_t id) {
     return true;
 }
 
-void bpe_init(struct bpe *b, struct mem *m) {
-    *b = (struct bpe){.mem = m};
+struct bpe *bpe_open(struct mem *m) {
+    struct bpe *b = mem_alloc(m, sizeof *b);
+    if (!b) return NULL;
+    b->mem = m;
+    b->users = 1;
     arena_init(&b->texts, m);
+    return b;
 }
 
-void bpe_free(struct bpe *b) {
-    if (!b->mem) return;
+void bpe_drop(struct bpe *b) {
+    if (!b || --b->users) return;
     arena_free(&b->texts);
     mem_free(b->token);
     mem_free(b->slot);
     mem_free(b->merge);
-    bpe_init(b, b->mem);
+    mem_free(b);
 }
 
 static size_t hash_text(const char *text, size_t size) {

@@ -23,6 +23,8 @@ struct bpe_merge {
 
 struct bpe {
     struct mem *mem;
+    size_t users;       /* tokenizers that hold it */
+    uint64_t source[2]; /* hash of what it was read from; zeros: never the same as another */
     struct arena texts;
     struct bpe_token *token; /* [room], by id */
     size_t room, size;       /* size: highest id + 1 */
@@ -34,8 +36,8 @@ struct bpe {
     int32_t byte_id[2][256]; /* [is the last of its word] */
 };
 
-void bpe_init(struct bpe *b, struct mem *m);
-void bpe_free(struct bpe *b); /* idempotent */
+struct bpe *bpe_open(struct mem *m); /* for one user; NULL: no memory */
+void bpe_drop(struct bpe *b);        /* by one user: the last one frees it; NULL is nothing */
 
 /* -1: not in the vocabulary. */
 int32_t bpe_find(const struct bpe *b, const char *text, size_t size);

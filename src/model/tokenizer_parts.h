@@ -19,7 +19,7 @@ struct added_token {
 struct tokenizer {
     struct mem *mem;
     struct arena arena;
-    struct bpe bpe;
+    struct bpe *bpe; /* complete; may be another tokenizer's, too */
     struct added_token *added;
     size_t added_count;
     bool begins[2][256]; /* [normalized]: bytes with which a pattern begins */
@@ -34,10 +34,11 @@ bool tokenizer_normalize(struct mem *m, const char *text, size_t size, struct bu
 kadr_status tokenizer_add(struct tokenizer *t, const struct added_token *list, size_t count,
                           const char *name, kadr_error *err);
 
-/* Fills an empty tokenizer. */
+/* Fills an empty tokenizer, whose vocabulary is that of `like` (which may be NULL) where both are
+ * read from the same. */
 kadr_status tokenizer_read_files(struct tokenizer *t, const struct tokenizer_files *files,
-                                 kadr_error *err);
+                                 const struct tokenizer *like, kadr_error *err);
 kadr_status tokenizer_read_shipped(struct tokenizer *t, enum tokenizer_shipped which,
-                                   kadr_error *err);
+                                   const struct tokenizer *like, kadr_error *err);
 
 #endif

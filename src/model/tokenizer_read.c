@@ -8,6 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #define MESSAGE_NAME 512 /* bytes of a name in messages */
 #define ADDED_MOST 4096u
 
@@ -84,6 +87,28 @@ static kadr_status read_merge_array(struct bpe *b, json_t *merges, const char *n
     return KADR_OK;
 }
 
+/* Whether `like` has what is read from these texts, which then is the tokenizer's; else it gets an
+ * empty one. */
+static kadr_status share(struct tokenizer *t, const struct tokenizer *like,
+                         const struct bpe_token *texts, size_t count, bool *shared,
+                         kadr_error *err) {
+    XXH3_state_t h;
+    XXH3_128bits_reset(&h);
+    for (size_t i = 0; i < count; i++) {
+        const uint64_t size = texts[i].size;
+        XXH3_128bits_update(&h, &size, sizeof size);
+        XXH3_128bits_update(&h, texts[i].text, texts[i].size);
+    }
+    const XXH128_hash_t source = XXH3_128bits_digest(&h);
+    *shared = like && count && like->bpe->source[0] == source.low64 &&
+              like->bpe->source[1] == source.high64;
+    t->bpe = *shared ? like->bpe : bpe_open(t->mem);
+    if (!t->bpe) return err_nomem(err, "vocabulary", sizeof *t->bpe);
+    if (*shared) t->bpe->users++;
+    else if (count) memcpy(t->bpe->source, &source, sizeof t->bpe->source);
+    return KADR_OK;
+}
+
 /* A file's JSON and its name in messages; NULL: there is no such file. */
 static kadr_status read_json(struct mem *m, const struct tokenizer_files *files, const char *file,
                              char name[MESSAGE_NAME], json_t **out, kadr_error *err) {
@@ -96,33 +121,46 @@ static kadr_status read_json(struct mem *m, const struct tokenizer_files *files,
     return st;
 }
 
-static kadr_status read_two_files(struct bpe *b, const struct tokenizer_files *files,
-                                  kadr_error *err) {
-    char name[MESSAGE_NAME];
+static kadr_status read_two_texts(struct bpe *b, const struct bpe_token file[2],
+                                  const char name[2][MESSAGE_NAME], kadr_error *err) {
     json_t *vocab = NULL;
-    char *merges = NULL;
-    size_t size;
-    kadr_status st = read_json(b->mem, files, "vocab.json", name, &vocab, err);
-    if (!st && !vocab) st = err_set(err, KADR_EMODEL, "%s: is not there", name);
-    if (!st) st = read_vocabulary(b, vocab, name, err);
-    if (!st) st = files->read(files->user, b->mem, "merges.txt", &merges, &size, err);
-    snprintf(name, sizeof name, "%s/merges.txt", files->where);
-    if (!st && !merges) st = err_set(err, KADR_EMODEL, "%s: is not there", name);
-    if (!st) st = read_merge_lines(b, merges, size, name, err);
-    mem_free(merges);
+    kadr_status st = json_parse(file[0].text, file[0].size, name[0], KADR_EMODEL, &vocab, err);
+    if (!st) st = read_vocabulary(b, vocab, name[0], err);
     json_decref(vocab);
+    return st ? st : read_merge_lines(b, file[1].text, file[1].size, name[1], err);
+}
+
+static kadr_status read_two_files(struct tokenizer *t, const struct tokenizer_files *files,
+                                  const struct tokenizer *like, const char *unknown,
+                                  kadr_error *err) {
+    static const char *const names[2] = {"vocab.json", "merges.txt"};
+    char name[2][MESSAGE_NAME], *text[2] = {NULL, NULL};
+    struct bpe_token of[3] = {[2] = {unknown, strlen(unknown)}};
+    kadr_status st = KADR_OK;
+    bool shared = false;
+    for (int i = 0; i < 2 && !st; i++) {
+        snprintf(name[i], MESSAGE_NAME, "%s/%s", files->where, names[i]);
+        st = files->read(files->user, t->mem, names[i], &text[i], &of[i].size, err);
+        if (!st && !text[i]) st = err_set(err, KADR_EMODEL, "%s: is not there", name[i]);
+        of[i].text = text[i];
+    }
+    if (!st) st = share(t, like, of, 3, &shared, err);
+    if (!st && !shared) st = read_two_texts(t->bpe, of, name, err);
+    for (int i = 0; i < 2; i++) mem_free(text[i]);
     return st;
 }
 
 /* tokenizer.json. What it says about normalizing and splitting is CLIP's and not read. */
-static kadr_status read_one_file(struct bpe *b, const json_t *whole, const char *path,
+static kadr_status read_one_file(struct tokenizer *t, const json_t *whole, const char *path,
                                  kadr_error *err) {
     const json_t *model = json_object_get(whole, "model");
     const char *type = json_string_value(json_object_get(model, "type"));
     if (type && strcmp(type, "BPE") != 0)
         return err_set(err, KADR_EMODEL, "%s: model.type is '%s', expected BPE", path, type);
-    kadr_status st = read_vocabulary(b, json_object_get(model, "vocab"), path, err);
-    return st ? st : read_merge_array(b, json_object_get(model, "merges"), path, err);
+    bool shared;
+    kadr_status st = share(t, NULL, NULL, 0, &shared, err);
+    if (!st) st = read_vocabulary(t->bpe, json_object_get(model, "vocab"), path, err);
+    return st ? st : read_merge_array(t->bpe, json_object_get(model, "merges"), path, err);
 }
 
 /* ---- Special and added tokens ---------------------------------------------------------------- */
@@ -330,7 +368,7 @@ static kadr_status init_added(struct added_files *f, struct tokenizer *t, kadr_e
 static kadr_status finish(struct tokenizer *t, const struct added_files *f, const char *name,
                           kadr_error *err) {
     const char *unknown = f->special[UNK].text;
-    kadr_status st = bpe_finish(&t->bpe, bpe_find(&t->bpe, unknown, strlen(unknown)), name, err);
+    kadr_status st = bpe_finish(t->bpe, bpe_find(t->bpe, unknown, strlen(unknown)), name, err);
     if (!st) st = tokenizer_add(t, f->list, f->count, name, err);
     if (st) return st;
     t->bos = tokenizer_find(t, f->special[BOS].text);
@@ -340,15 +378,14 @@ static kadr_status finish(struct tokenizer *t, const struct added_files *f, cons
 }
 
 kadr_status tokenizer_read_files(struct tokenizer *t, const struct tokenizer_files *files,
-                                 kadr_error *err) {
+                                 const struct tokenizer *like, kadr_error *err) {
     struct side_files side = {0};
     struct added_files added = {0};
     kadr_status st = open_side_files(&side, t->mem, files, err);
     if (!st) st = init_added(&added, t, err);
-    if (!st && side.json[WHOLE])
-        st = read_one_file(&t->bpe, side.json[WHOLE], side.path[WHOLE], err);
-    else if (!st) st = read_two_files(&t->bpe, files, err);
     if (!st) st = read_added(&added, &side, err);
+    if (!st && side.json[WHOLE]) st = read_one_file(t, side.json[WHOLE], side.path[WHOLE], err);
+    else if (!st) st = read_two_files(t, files, like, added.special[UNK].text, err);
     if (!st) st = finish(t, &added, files->where, err);
     mem_free(added.list);
     for (int i = 0; i < 4; i++) json_decref(side.json[i]);
@@ -380,11 +417,14 @@ static kadr_status build_clip(struct bpe *b, kadr_error *err) {
 }
 
 kadr_status tokenizer_read_shipped(struct tokenizer *t, enum tokenizer_shipped which,
-                                   kadr_error *err) {
+                                   const struct tokenizer *like, kadr_error *err) {
     static const struct added_token list[] = {
         {.text = START_MARK, .normalized = true}, {.text = END_MARK}, {.text = "!"}};
-    kadr_status st = build_clip(&t->bpe, err);
-    if (!st) st = bpe_finish(&t->bpe, -1, "built-in vocabulary", err);
+    const struct bpe_token of = {clip_merges, clip_merges_size};
+    bool shared = false;
+    kadr_status st = share(t, like, &of, 1, &shared, err);
+    if (!st && !shared) st = build_clip(t->bpe, err);
+    if (!st && !shared) st = bpe_finish(t->bpe, -1, "built-in vocabulary", err);
     if (!st)
         st = tokenizer_add(t, list, which == TOKENIZER_SDXL_2 ? 3 : 2, "built-in vocabulary", err);
     if (st) return st;

@@ -5,6 +5,11 @@
 #include <math.h>
 #include <string.h>
 
+/* In int8 are the weights of the transformers and those that make keys and values of the prompt.
+ * The graph's own dtype keep: convolutions (3x3 are as fast by Winograd, 1x1 are 1 % of the work,
+ * and most of the error was theirs), and the embeddings of time and labels (one row a sample:
+ * nothing to gain). docs/performance.md has the figures. */
+
 /* ---- Transformers */
 
 static void fill(const struct unet_config *c, struct unet_transformer *t) {
@@ -74,6 +79,7 @@ void unet_conditioning_graph(struct graph *g, const struct unet_config *c,
     f32.f32_out = true;
     graph_output(g, embedding(g, t, "unet.add_embedding", c, f32), "unet.aug_emb");
     prompt = graph_convert(g, prompt, g->dtype, ORDER_SAME);
+    if (s->int8) graph_products(g, DTYPE_I8);
     struct unet_transformer at = {0};
     while (unet_next_transformer(c, &at))
         for (int i = 0; i < at.depth * 2; i++) {
@@ -238,6 +244,7 @@ static tensor_id down(struct walk *w, tensor_id x, struct skips *skips) {
             skips->at[skips->count++] = x;
         }
         if (i == w->c->levels - 1) break;
+        if (i == 0 && w->shape->cut) graph_cut_begin(w->g);
         describe_label(label, sizeof label, "unet.down_blocks.%d.downsamplers.0.conv", i);
         x = graph_conv(w->g, x, NO_TENSOR, label,
                        (struct conv_shape){
@@ -286,6 +293,7 @@ static tensor_id up(struct walk *w, tensor_id x, struct skips *skips) {
         if (i == w->c->levels - 1) break;
         describe_label(label, sizeof label, "unet.up_blocks.%d.upsamplers.0.conv", i);
         x = upsample(w, x, skips->at[skips->count - 1], label, width);
+        if (level == 1 && w->shape->cut) graph_cut_end(w->g, x, "unet.deep");
     }
     return x;
 }
@@ -296,6 +304,7 @@ static void walk_blocks(struct walk *w, tensor_id x) {
     x = down(w, x, &skips);
     x = middle(w, x);
     x = up(w, x, &skips);
+    graph_products(w->g, w->g->dtype);
     tensor_id stats = graph_group_stats(w->g, x, NO_TENSOR, "unet.conv_norm_out", (int)w->c->groups,
                                         (float)w->c->eps);
     const struct conv_shape three = {
@@ -344,5 +353,6 @@ void unet_graph(struct graph *g, const struct unet_config *c, const struct unet_
         (struct conv_shape){
             .out = c->level[0].channels, .kernel = 3, .stride = 1, .pad_before = 1, .pad_after = 1},
         true, EPI_NONE);
+    if (s->int8) graph_products(g, DTYPE_I8);
     walk_blocks(&w, x);
 }

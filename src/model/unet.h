@@ -83,6 +83,8 @@ static inline int64_t unet_side(int64_t latents, int level) {
 struct unet_shape {
     int64_t n, h, w; /* samples (branches times pictures), size of the latents */
     int64_t prompt;  /* tokens of the longest prompt */
+    bool int8;       /* products in int8 where that gains something: see unet.c */
+    bool cut;        /* everything below the first level is a cut: see graph_cut_begin */
     int casts;       /* reference characters whose keys and values are attended to as well */
     struct {
         int64_t tokens;

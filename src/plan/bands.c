@@ -3,7 +3,8 @@
 #include "base/chk.h"
 #include "plan/walk.h"
 
-#define STATS_PIECE 64 /* pixels: parts of statistics are whole pieces */
+#define STATS_PIECE 64 /* pixels: parts of statistics are whole pieces, */
+#define CONV_PIECE 2   /* rows: and those of convolutions */
 
 /* Whether an operation can use `t` band by band. */
 static bool can_band(const struct graph *g, const struct op *op, tensor_id t) {
@@ -32,6 +33,7 @@ void bands_choose(const struct graph *g, const tensor_id *place, size_t least, b
 }
 
 int64_t bands_rows(const struct graph *g, const struct op *op) {
+    if (!bands_can(op)) return 1;
     return g->tensors[op->kind == OP_CONV ? op->out : op->in[0]].dim[1];
 }
 
@@ -50,8 +52,37 @@ static void rows_under(const struct graph *g, const struct op *op, int64_t row, 
     *count = last / up - *first + 1;
 }
 
+bool bands_sees_whole(const struct op *op, tensor_id t) {
+    tensor_id used[OP_TENSORS];
+    int uses = 0, seen = (op->in[0] == t) + (op->in[1] == t) + (op->in[2] == t) + (op->out == t);
+    op_tensors(op, used);
+    for (int i = 0; i < OP_TENSORS; i++) uses += used[i] == t;
+    return uses == 0 || (!bands_can(op) && uses == 1 && seen == 1);
+}
+
+/* Room for so many bytes, at an address that leaves the same rest as the place in the file. */
+static size_t room_for(size_t rows, size_t row) {
+    return chk_align(rows * row, PLAN_ALIGN) + (row % PLAN_ALIGN ? PLAN_ALIGN : 0);
+}
+
+/* Everything that is spilled, whole. */
+static int whole_windows(const struct graph *g, const struct op *op, const bool *spilled,
+                         struct window *windows) {
+    const tensor_id of[WINDOWS] = {op->in[0], op->in[1], op->in[2], op->out};
+    size_t at = 0;
+    int n = 0;
+    for (int i = 0; i < WINDOWS; i++) {
+        if (of[i] == NO_TENSOR || !spilled[of[i]]) continue;
+        size_t bytes = tensor_bytes(&g->tensors[of[i]]);
+        windows[n++] = (struct window){.tensor = of[i], .rows = 1, .at = at, .row = bytes};
+        at += room_for(1, bytes);
+    }
+    return n;
+}
+
 int bands_windows(const struct graph *g, const struct op *op, const bool *spilled, int64_t height,
                   int64_t row, int64_t rows, struct window *windows) {
+    if (!bands_can(op)) return whole_windows(g, op, spilled, windows);
     const tensor_id of[WINDOWS] = {op->in[0], op->in[1], op->epi.residual, op->out};
     int64_t first, count, most = height;
     rows_under(g, op, row, rows, &first, &count);
@@ -70,7 +101,7 @@ int bands_windows(const struct graph *g, const struct op *op, const bool *spille
                            .at = at,
                            .row = (size_t)(x->dim[2] * x->dim[3]) * dtype_size(x->dtype)};
         int64_t room = under && most < x->dim[1] ? most : under ? x->dim[1] : height;
-        at += chk_align((size_t)room * w.row, PLAN_ALIGN);
+        at += room_for((size_t)room, w.row);
         windows[n++] = w;
     }
     return n;
@@ -86,15 +117,15 @@ size_t bands_window_bytes(const struct graph *g, const struct op *op, const bool
     int64_t room = height;
     if (last->tensor != op->out && last->tensor != op->epi.residual && op->kind == OP_CONV)
         room = ((height - 1) * op->stride + op->kernel) / op->upsample + 2;
-    return last->at + chk_align((size_t)room * last->row, PLAN_ALIGN);
+    return last->at + room_for((size_t)room, last->row);
 }
 
 int64_t bands_height(const struct graph *g, const struct op *op, const bool *spilled, size_t most) {
     struct window w[WINDOWS];
     if (!bands_windows(g, op, spilled, 1, 0, 1, w)) return 0;
-    int64_t all = bands_rows(g, op), width = g->tensors[op->in[0]].dim[2], step = 1;
+    int64_t all = bands_rows(g, op), step = op->kind == OP_CONV ? CONV_PIECE : 1;
     if (op->kind == OP_GROUP_STATS)
-        while (step * width % STATS_PIECE) step++;
+        while (step * g->tensors[op->in[0]].dim[2] % STATS_PIECE) step++;
     int64_t height = step;
     while (height + step <= all && bands_window_bytes(g, op, spilled, height + step) <= most)
         height += step;

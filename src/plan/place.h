@@ -12,9 +12,10 @@ struct block {
     size_t offset;   /* out: a multiple of `align` */
 };
 
-/* Fills the offsets and *total, the bytes that all need together. `align` is a power of two. */
+/* Fills the offsets and *total, the bytes that all need together. `align` is a power of two;
+ * `enough`: a total that need not be undercut. */
 kadr_status place_blocks(struct mem *m, struct block *blocks, int count, size_t align,
-                         size_t *total, kadr_error *err);
+                         size_t enough, size_t *total, kadr_error *err);
 
 /* The most bytes that live at one tick: no placement can need less. */
 size_t place_bound(const struct block *blocks, int count, size_t align);

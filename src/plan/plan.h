@@ -34,19 +34,21 @@ struct plan_block {
 struct segment_plan {
     struct walk walk;
     size_t *tensor;        /* [lanes][tensors]: offset of a temp in the arena or the scratch file */
-    bool *spilled;         /* by tensor: it lies in the scratch file */
-    int64_t *band;         /* by operation: rows of a band; 0: it runs whole */
-    size_t windows;        /* offset */
-    size_t window_bytes;   /* the most that an operation's windows take */
+    bool *spilled;         /* by tensor, bound or not: it lies in the scratch file */
+    int64_t *band;         /* by operation: rows of a band; 0: it touches nothing that is spilled */
+    size_t windows;        /* offset of the first of two sets: one computes, the other is filled */
+    size_t window_set;     /* from the one to the other: the most that a band's windows take */
+    size_t window_bytes;   /* of both */
     bool *stays;           /* by weight */
     size_t *weight;        /* by weight that stays: offset in the arena */
-    size_t workspace;      /* offset; serves each operation in turn */
+    size_t *workspace;     /* by operation: offset */
     size_t staging;        /* offset */
     size_t ring;           /* offset of the ring of slots */
     size_t ring_bytes;     /* 0: nothing is streamed */
     size_t resident_bytes; /* of weights that stay */
     size_t temp_bytes;     /* the most that temps take at one tick */
     size_t workspace_bytes; /* the most that an operation wants */
+    size_t bound;           /* the most that lives at one of its ticks */
 };
 
 struct plan {
@@ -55,9 +57,12 @@ struct plan {
     size_t bytes;   /* of the whole arena; more than the budget when the program does not fit */
     size_t scratch; /* bytes of the scratch file; 0: none is needed */
     size_t bound;   /* what no placement could undercut */
+    int tried;      /* choices that were looked at until this one was found */
+    int placed;     /* those of them whose blocks were placed, which is what takes time */
     bool keep;      /* all weights stay until the end of the run */
-    size_t *buffer; /* by program buffer: offset of its first copy */
-    size_t *buffer_step; /* from one copy to the next */
+    size_t *buffer; /* by program buffer: offset of its first copy in the arena or scratch file */
+    bool *buffer_spilled; /* by program buffer: it lies in the scratch file */
+    size_t *buffer_step;  /* from one copy to the next */
     size_t buffer_bytes;
     struct segment_plan segments[PROGRAM_SEGMENTS];
     struct plan_block *blocks; /* NULL unless recorded */
@@ -65,13 +70,14 @@ struct plan {
     int first[PROGRAM_SEGMENTS + 1]; /* tick of each segment; the last entry ends the program */
 };
 
-/* Every segment's needs must be filled. Of the plans that fit, the one that reads the fewest bytes;
- * when none fits, the smallest. */
+/* Every segment's needs must be filled. Each segment goes the roomiest of the ways that fit, and
+ * keeps as many weights as fit beside; when nothing fits, the plan is the smallest. */
 kadr_status plan_make(struct plan *plan, struct mem *m, const struct program *program,
                       const struct plan_options *options, kadr_error *err);
 void plan_free(struct plan *plan); /* idempotent */
 
-/* Bytes of weights that running the segment once reads, when those that stay are there. */
-size_t plan_bytes_read(const struct plan *plan, int segment);
+/* Bytes of weights that running that part of the segment once reads, when those that stay are
+ * there. */
+size_t plan_bytes_read(const struct plan *plan, int segment, struct segment_part part);
 
 #endif

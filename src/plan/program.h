@@ -20,8 +20,11 @@
 struct segment_needs {
     size_t *weight_bytes; /* by weight: packed */
     size_t *part_bytes;   /* by weight: of PART_COLUMNS columns; 0: it cannot be cut */
-    size_t *workspace;    /* by operation */
     size_t staging;       /* for reading and packing, while the segment runs */
+    /* Scratch bytes of that part of an operation (NULL: all of it). The planner asks. */
+    size_t (*workspace)(void *backend, const struct graph *g, const struct op *op,
+                        const struct op_part *part);
+    void *backend; /* its state */
 };
 
 struct segment {
@@ -29,6 +32,7 @@ struct segment {
     const struct graph *graph; /* borrowed */
     int lanes;
     int repeats; /* about how often it runs for one picture: what keeping its weights is worth */
+    int *buffer; /* by tensor: the buffer that an input or output is bound to; -1 for temps */
     struct segment_needs needs;
 };
 
@@ -37,7 +41,11 @@ struct program_buffer {
     size_t bytes; /* of one copy */
     int lanes;
     int first, last; /* segments that use it; the host may use it from the first tick of the first
-                        to the last tick of the last */
+                        (what a run makes that is not repeated: from when it is made) to the last
+                        tick of the last */
+    bool made;       /* the first of them writes it, and the others, of as many lanes, only read */
+    bool carried;    /* made, and there are others: the host leaves it alone, so that it may lie in
+                        the scratch file */
 };
 
 struct program {
@@ -62,8 +70,5 @@ int program_find(const struct program *p, const char *name);
 /* Lets a buffer live over segments [first, last] at least: for what the host wants earlier or
  * later. */
 void program_hold(struct program *p, int buffer, int first, int last);
-
-/* The buffer that a graph's input or output is bound to; -1 for temps. */
-int program_bound(const struct program *p, const struct graph *g, tensor_id t);
 
 #endif

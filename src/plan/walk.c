@@ -29,11 +29,12 @@ static size_t op_bytes(const struct segment *s, const bool *stays, const struct 
 
 /* Columns of one part of an operation that is too large for a slot; 0: it is not, or it cannot be
  * cut. */
-static int64_t part_columns(const struct segment *s, const bool *stays, const struct op *op,
-                            size_t most) {
-    if (op->w == NO_WEIGHT || !walk_streams(s, stays, op->w)) return 0;
+static int64_t part_columns(const struct segment *s, const struct walk_limits *limits, int i) {
+    const struct op *op = &s->graph->ops[i];
+    if (op->w == NO_WEIGHT || !walk_streams(s, limits->stays, op->w)) return 0;
     size_t per = s->needs.part_bytes[op->w];
-    if (!per || op_bytes(s, stays, op, NULL) <= most) return 0;
+    size_t most = limits->band[i] ? limits->banded_slot : limits->slot;
+    if (!per || op_bytes(s, limits->stays, op, NULL) <= most) return 0;
     int64_t columns = walk_columns(&s->graph->weights[op->w]);
     int64_t count = most > per ? (int64_t)(most / per) : 1;
     /* Parts of about equal size. */
@@ -71,14 +72,15 @@ static void live_after(const struct graph *g, int *last, size_t *live) {
 
 /* The last operation of the unit that begins at `first`: as far as the slot reaches, and there
  * where little is held. */
-static int group_end(const struct segment *s, const bool *stays, int first, size_t most,
+static int group_end(const struct segment *s, const struct walk_limits *limits, int first,
                      const size_t *live) {
     const struct graph *g = s->graph;
     size_t bytes = 0;
     int end = first, best = first;
     for (int i = first; i < g->op_count; i++) {
-        bytes += op_bytes(s, stays, &g->ops[i], NULL);
-        if (i > first && (bytes > most || part_columns(s, stays, &g->ops[i], most))) break;
+        bytes += op_bytes(s, limits->stays, &g->ops[i], NULL);
+        bool border = i == g->cut_first || i == g->cut_end;
+        if (i > first && (border || bytes > limits->slot || part_columns(s, limits, i))) break;
         end = i;
     }
     size_t least = live[first];
@@ -103,6 +105,7 @@ static void add_unit(struct walk *w, const struct segment *s, const bool *stays,
     }
     if (u.bytes > w->largest) w->largest = u.bytes;
     w->streamed += u.bytes;
+    if (graph_in_cut(s->graph, u.first)) w->spared += u.bytes;
     w->ticks += (u.last - u.first + 1) * s->lanes;
     w->units[w->count++] = u;
 }
@@ -117,12 +120,13 @@ static void add_parts(struct walk *w, const struct segment *s, const bool *stays
     }
 }
 
-kadr_status walk_make(struct walk *w, struct arena *a, const struct segment *s, const bool *stays,
-                      size_t most, kadr_error *err) {
+kadr_status walk_make(struct walk *w, struct arena *a, const struct segment *s,
+                      const struct walk_limits *limits, kadr_error *err) {
     const struct graph *g = s->graph;
+    const bool *stays = limits->stays;
     size_t units = 0;
     for (int i = 0; i < g->op_count; i++) {
-        int64_t step = part_columns(s, stays, &g->ops[i], most);
+        int64_t step = part_columns(s, limits, i);
         units += step ? (size_t)((walk_columns(&g->weights[g->ops[i].w]) + step - 1) / step) : 1;
     }
     memset(w, 0, sizeof *w);
@@ -135,8 +139,8 @@ kadr_status walk_make(struct walk *w, struct arena *a, const struct segment *s, 
         return err_nomem(err, "plan", units * sizeof *w->units);
     live_after(g, last, live);
     for (int i = 0; i < g->op_count;) {
-        int64_t step = part_columns(s, stays, &g->ops[i], most);
-        int end = step || s->lanes == 1 ? i : group_end(s, stays, i, most, live);
+        int64_t step = part_columns(s, limits, i);
+        int end = step || s->lanes == 1 ? i : group_end(s, limits, i, live);
         if (step) add_parts(w, s, stays, i, step);
         else add_unit(w, s, stays, (struct unit){.first = i, .last = end});
         i = end + 1;

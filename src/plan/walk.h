@@ -17,6 +17,17 @@
 /* All offsets are multiples of this: what reading past the page cache wants. */
 #define PLAN_ALIGN ((size_t)4096)
 
+/* What of a segment one run does. All zeros: everything. */
+struct segment_part {
+    int first, every; /* lanes first, first + every, ...; every 0: all */
+    bool reuse;       /* without the operations of the graph's cut */
+};
+
+/* How many of `lanes` that are. */
+static inline int part_lanes(const struct segment_part *part, int lanes) {
+    return part->every && part->first < lanes ? (lanes - 1 - part->first) / part->every + 1 : lanes;
+}
+
 struct unit {
     int first, last;     /* operations, inclusive */
     struct op_part part; /* of `first` alone; count 0: whole operations */
@@ -29,13 +40,27 @@ struct walk {
     size_t *at;      /* by weight: offset in its unit's slot */
     size_t largest;  /* bytes of the largest slot */
     size_t streamed; /* bytes of all of them */
+    size_t spared;   /* of those, bytes of the graph's cut */
     int ticks;
 };
 
-/* `stays`: by weight; a picked table never stays. `most`: bytes that a slot may have, unless what
- * cannot be cut needs more. Everything lives in `a`. */
-kadr_status walk_make(struct walk *w, struct arena *a, const struct segment *s, const bool *stays,
-                      size_t most, kadr_error *err);
+/* What decides a walk. */
+struct walk_limits {
+    const bool *stays;   /* by weight; a picked table never stays */
+    const int64_t *band; /* by operation, see segment_plan */
+    size_t slot;         /* bytes that a slot may have, unless what cannot be cut needs more */
+    size_t banded_slot;  /* that of an operation with bands may have: each part of its weight goes
+                            through all of them again */
+};
+
+/* Everything lives in `a`. */
+kadr_status walk_make(struct walk *w, struct arena *a, const struct segment *s,
+                      const struct walk_limits *limits, kadr_error *err);
+
+/* Whether a run of that part leaves the unit out. No unit crosses a border of the cut. */
+static inline bool walk_leaves_out(const struct graph *g, const struct unit *u, bool reuse) {
+    return reuse && graph_in_cut(g, u->first);
+}
 
 /* Whether the weight is streamed. */
 static inline bool walk_streams(const struct segment *s, const bool *stays, weight_id w) {

@@ -110,6 +110,9 @@ bool request_parse_real(const char *text, double *out);
 /* 512M, 1.5G, 8GiB, bytes without a unit; units are binary. */
 bool request_parse_bytes(const char *text, uint64_t *out);
 
+/* "0.2,0.8" -> both, 0 <= *from <= *to <= 1. */
+bool request_parse_interval(const char *text, double *from, double *to);
+
 /* "16:9", "2.39:1", "1.5" -> width / height; false when it is none or outside 1:16..16:1. */
 bool request_parse_aspect(const char *text, double *out);
 
@@ -148,6 +151,9 @@ kadr_status request_from_json(kadr_request *rq, const json_t *settings,
  * none. The caller owns *out. */
 kadr_status request_model_defaults(const char *model_path, json_t **out, kadr_error *err);
 
+/* Gives what is unset of the options for `use` its fallback: for commands that draw nothing of
+ * their own. */
+kadr_status request_fill(kadr_request *rq, unsigned use, kadr_error *err);
 /* Fills what is unset (see enum request_source for the order), works out --aspect, the sizes that
  * SDXL is told and a random seed, and checks what must fit together. `model_defaults` may be NULL.
  * `preset`: the one for a machine as this, for what neither a preset that is named nor the model

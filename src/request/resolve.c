@@ -158,17 +158,23 @@ static kadr_status check(const kadr_request *rq, kadr_error *err) {
     return KADR_OK;
 }
 
+kadr_status request_fill(kadr_request *rq, unsigned use, kadr_error *err) {
+    kadr_status status = KADR_OK;
+    for (int id = 0; status == KADR_OK && id < OPTIONS; id++) {
+        const kadr_option *o = request_option_at(id);
+        if (o->fallback && o->use & use && !request_has(rq, id))
+            status = request_set_from(rq, id, o->fallback, &fallback_origin, err);
+    }
+    return status;
+}
+
 kadr_status request_resolve(kadr_request *rq, const json_t *model_defaults, const char *preset,
                             kadr_error *err) {
     kadr_status status = KADR_OK;
     if (rq->preset) status = apply_preset(rq, rq->preset, SOURCE_PRESET, err);
     if (status == KADR_OK && model_defaults) status = apply_model(rq, model_defaults, err);
     if (status == KADR_OK) status = apply_preset(rq, preset, SOURCE_DEFAULT_PRESET, err);
-    for (int id = 0; status == KADR_OK && id < OPTIONS; id++) {
-        const char *fallback = request_option_at(id)->fallback;
-        if (fallback && !request_has(rq, id))
-            status = request_set_from(rq, id, fallback, &fallback_origin, err);
-    }
+    if (status == KADR_OK) status = request_fill(rq, ~0u, err);
     if (status == KADR_OK) status = apply_aspect(rq, err);
     if (status == KADR_OK) status = apply_told_sizes(rq, err);
     if (status == KADR_OK) status = apply_seed(rq, err);

@@ -110,16 +110,25 @@ bool request_parse_bytes(const char *text, uint64_t *out) {
     return true;
 }
 
+/* Two numbers with a mark between them; *second stays where there is no mark. */
+static bool parse_pair(const char *text, char mark, double *first, double *second) {
+    char part[32];
+    const char *at = strchr(text, mark);
+    size_t n = at ? (size_t)(at - text) : strlen(text);
+    if (n == 0 || n >= sizeof part) return false;
+    memcpy(part, text, n);
+    part[n] = 0;
+    return request_parse_real(part, first) && (!at || request_parse_real(at + 1, second));
+}
+
+bool request_parse_interval(const char *text, double *from, double *to) {
+    *to = -1;
+    return parse_pair(text, ',', from, to) && 0 <= *from && *from <= *to && *to <= 1;
+}
+
 bool request_parse_aspect(const char *text, double *out) {
-    char side[32];
-    const char *colon = strchr(text, ':');
     double width, height = 1;
-    size_t n = colon ? (size_t)(colon - text) : strlen(text);
-    if (n == 0 || n >= sizeof side) return false;
-    memcpy(side, text, n);
-    side[n] = 0;
-    if (!request_parse_real(side, &width)) return false;
-    if (colon && !request_parse_real(colon + 1, &height)) return false;
+    if (!parse_pair(text, ':', &width, &height)) return false;
     if (!(width > 0) || !(height > 0) || width > 16 * height || height > 16 * width) return false;
     *out = width / height;
     return true;
@@ -183,12 +192,15 @@ static kadr_status refuse_number(const kadr_option *o, const char *got, const ch
 
 static kadr_status parse_text(const kadr_option *o, const char *text, struct value *out,
                               kadr_error *err) {
-    double ratio;
+    double ratio, to;
     if (!is_utf8(text)) return refuse(o, text, "text in UTF-8", err);
     if ((o->type == KADR_FILE || o->type == KADR_LIST) && !*text)
         return refuse(o, text, "a path", err);
     if (o == request_option_at(OPTION_aspect) && !request_parse_aspect(text, &ratio))
         return refuse(o, text, "a shape such as 16:9, between 1:16 and 16:1", err);
+    if (o == request_option_at(OPTION_guidance_interval) &&
+        !request_parse_interval(text, &ratio, &to))
+        return refuse(o, text, "two shares of the steps such as 0.2,0.8, from 0 to 1", err);
     if (o == request_option_at(OPTION_lora) && request_weighted(text, &ratio) == 0)
         return refuse(o, text, "FILE:WEIGHT", err);
     out->text = text;

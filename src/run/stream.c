@@ -1,10 +1,13 @@
 /* stream.c: see stream.h.
  *
  * Units are counted from the beginning of a session, which lasts as long as one segment is run
- * again and again; number n is unit n % count. Invariants, under the lock: done <= loaded <=
- * wanted; slots of units [done, loaded) are in use, contiguous in the ring but for one jump to its
- * start. The reader touches slots and places of weights that stay only for numbers in [loaded,
- * wanted).
+ * again and again; number n is unit n % count. Two readers take batches of units in turns, so that
+ * one reads while the other checks what it has read; batches are given out in their order. What
+ * needs the staging (weights that are converted) is read by who has his turn.
+ *
+ * Invariants, under the lock: done <= loaded <= next <= wanted; slots of units [done, next) are in
+ * use, contiguous in the ring but for one jump to its start. Readers touch slots and places of
+ * weights that stay only for numbers in [loaded, next).
  */
 #include "run/stream.h"
 #include "base/pool.h"
@@ -17,30 +20,55 @@ struct taken {
     size_t at, bytes;
 };
 
+/* Units that are read together: a small request costs a disk as much time as one of a megabyte. */
+#define BATCH_UNITS 16
+#define BATCH_BYTES ((size_t)4 << 20)
+struct batch {
+    uint64_t first; /* number of its first unit */
+    int segment, count;
+    const struct unit *unit[BATCH_UNITS]; /* NULL: left out */
+    char *slot[BATCH_UNITS];
+    bool plain; /* nothing of it needs the staging */
+};
+
+#define READERS 2
+struct reader {
+    struct stream *stream;
+    pthread_t thread;
+    bool started;
+    struct loader loader;
+    struct batch batch;
+};
+
 struct stream {
     struct stream_config config;
     struct mem *mem;
-    struct loader loader;
-    pthread_t thread;
-    bool started;
+    struct reader reader[READERS];
     pthread_mutex_t lock;
-    pthread_cond_t work, ready; /* the reader waits for the one, the executor for the other */
+    pthread_cond_t work, ready; /* readers wait for the one, executor and readers for the other */
     /* Under the lock. */
     int segment; /* -1: none */
-    uint64_t wanted, loaded, done;
-    bool reading, closing;
+    uint64_t wanted, next, loaded, done;
+    bool closing;
+    bool reuse;         /* units of the cut are not wanted this time */
     kadr_status status; /* of the session */
     kadr_error error;
     struct taken *taken; /* slots in use, a queue */
     int room, oldest, count;
+    int reading;  /* readers that have a batch */
+    double since; /* when the first of them began */
     uint64_t bytes_read;
     double waited, read_seconds;
-    /* By segment, then weight: it stays and is in place. The reader's. */
+    /* By segment, then weight: it stays, and is in place or in a batch. */
     bool *there[PROGRAM_SEGMENTS];
 };
 
 static const struct walk *walk_of(const struct stream *st) {
     return &st->config.run->plan->segments[st->segment].walk;
+}
+
+static const struct graph *graph_of(const struct stream *st) {
+    return st->config.run->program->segments[st->segment].graph;
 }
 
 /* ---- The ring */
@@ -64,14 +92,25 @@ static void take_place(struct stream *st, uint64_t number, size_t at, size_t byt
     st->count++;
 }
 
-/* ---- The reader */
+/* ---- The readers */
+
+/* Rows of a table, as each lane wants them. */
+static kadr_status load_lanes(const struct stream *st, struct loader *l, int segment,
+                              const struct op *op, char *to, kadr_error *err) {
+    const struct segment *s = &st->config.run->program->segments[segment];
+    kadr_status e = KADR_OK;
+    for (int lane = 0; lane < s->lanes && !e; lane++) {
+        const int32_t *ids = st->config.ids(st->config.user, segment, op, lane);
+        if (ids) e = load_picked(l, s, op->w, ids, to + load_picked_at(s, op->w, lane), err);
+    }
+    return e;
+}
 
 /* Weights of one unit: streamed ones to `slot`, those that stay to their places. */
-static kadr_status load_unit(struct stream *st, int segment, const struct unit *u, char *slot,
-                             kadr_error *err) {
+static kadr_status load_unit(struct stream *st, struct loader *l, int segment, const struct unit *u,
+                             char *slot, kadr_error *err) {
     const struct segment *s = &st->config.run->program->segments[segment];
     const struct segment_plan *sp = &st->config.run->plan->segments[segment];
-    st->loader.staging = st->config.arena + sp->staging;
     for (int i = u->first; i <= u->last; i++) {
         const struct op *op = &s->graph->ops[i];
         const weight_id of[2] = {op->w, op->b};
@@ -80,12 +119,10 @@ static kadr_status load_unit(struct stream *st, int segment, const struct unit *
             if (w == NO_WEIGHT) continue;
             kadr_status e = KADR_OK;
             if (s->graph->weights[w].picked)
-                e = load_picked(&st->loader, s, w, st->config.ids(st->config.user, segment, op),
-                                slot + sp->walk.at[w], err);
-            else if (!sp->stays[w])
-                e = load_weight(&st->loader, s, w, &u->part, slot + sp->walk.at[w], err);
+                e = load_lanes(st, l, segment, op, slot + sp->walk.at[w], err);
+            else if (!sp->stays[w]) e = load_weight(l, s, w, &u->part, slot + sp->walk.at[w], err);
             else if (!st->there[segment][w])
-                e = load_weight(&st->loader, s, w, NULL, st->config.arena + sp->weight[w], err);
+                e = load_weight(l, s, w, NULL, st->config.arena + sp->weight[w], err);
             if (e) return e;
             if (sp->stays[w]) st->there[segment][w] = true;
         }
@@ -93,44 +130,110 @@ static kadr_status load_unit(struct stream *st, int segment, const struct unit *
     return KADR_OK;
 }
 
-/* Whether there is a unit to be read and room for it. */
-static bool can_read(const struct stream *st, size_t *at) {
-    if (st->segment < 0 || st->status || st->loaded == st->wanted) return false;
-    const struct walk *w = walk_of(st);
-    size_t bytes = w->units[st->loaded % (uint64_t)w->count].bytes;
-    *at = 0;
-    if (!bytes) return true;
-    return st->count < st->room &&
-           find_place(st, st->config.run->plan->segments[st->segment].ring_bytes, bytes, at);
+static kadr_status load_units(struct reader *r, kadr_error *err) {
+    const struct batch *b = &r->batch;
+    kadr_status e = KADR_OK;
+    for (int i = 0; i < b->count && !e; i++)
+        if (b->unit[i])
+            e = load_unit(r->stream, &r->loader, b->segment, b->unit[i], b->slot[i], err);
+    return e;
+}
+
+/* What of some units is still to be read. */
+struct missing {
+    size_t bytes;
+    int weights;
+    bool plain; /* all of them */
+};
+static void add_missing(const struct stream *st, const struct loader *l, const struct unit *u,
+                        struct missing *m) {
+    const struct segment *s = &st->config.run->program->segments[st->segment];
+    const struct segment_plan *sp = &st->config.run->plan->segments[st->segment];
+    for (int i = u->first; i <= u->last; i++) {
+        const weight_id of[2] = {s->graph->ops[i].w, s->graph->ops[i].b};
+        for (int j = 0; j < 2; j++) {
+            weight_id w = of[j];
+            if (w == NO_WEIGHT || (sp->stays[w] && st->there[st->segment][w])) continue;
+            m->bytes += walk_part_bytes(s, w, sp->stays[w] ? NULL : &u->part);
+            m->weights++;
+            m->plain = m->plain && load_is_plain(l, s, w);
+        }
+    }
+}
+
+/* Takes the next units that are to be read, as far as there is room for them; no more than half of
+ * the ring at a time, so that there is always something to compute with. */
+static void gather(struct stream *st, struct reader *r) {
+    struct batch *b = &r->batch;
+    *b = (struct batch){.first = st->next, .segment = st->segment, .plain = true};
+    if (st->segment < 0 || st->status) return;
+    const struct segment_plan *sp = &st->config.run->plan->segments[st->segment];
+    struct missing m = {.plain = true};
+    for (; b->count < BATCH_UNITS && st->next < st->wanted; st->next++) {
+        const struct unit *u = &sp->walk.units[st->next % (uint64_t)sp->walk.count];
+        bool wanted = !walk_leaves_out(graph_of(st), u, st->reuse);
+        size_t at = 0, slot = wanted ? u->bytes : 0;
+        if (wanted) add_missing(st, &r->loader, u, &m);
+        bool plain = m.plain && m.weights < RUN_PIECES;
+        bool full = m.bytes > BATCH_BYTES || (slot && m.bytes > sp->ring_bytes / 2);
+        if (b->count && (full || plain != b->plain)) return;
+        if (slot && (st->count == st->room || !find_place(st, sp->ring_bytes, slot, &at))) return;
+        if (slot) take_place(st, st->next, at, slot);
+        b->unit[b->count] = wanted ? u : NULL;
+        b->slot[b->count++] = st->config.arena + sp->ring + at;
+        b->plain = plain;
+    }
+}
+
+/* Until the batches before are given out; false when there is nothing to wait for any more. */
+static bool await_turn(struct stream *st, const struct batch *b) {
+    while (st->loaded != b->first && !st->status && !st->closing)
+        pthread_cond_wait(&st->ready, &st->lock);
+    return st->loaded == b->first;
+}
+
+/* Reads the batch, checks it and gives it out; with the lock on entry and return. */
+static kadr_status read_batch(struct reader *r, kadr_error *err) {
+    struct stream *st = r->stream;
+    const struct batch *b = &r->batch;
+    r->loader.pieces = 0;
+    r->loader.staging = st->config.arena + st->config.run->plan->segments[b->segment].staging;
+    bool turn = b->plain || await_turn(st, b);
+    kadr_status e = b->plain ? load_units(r, err) : KADR_OK; /* notes what is to be read */
+    pthread_mutex_unlock(&st->lock);
+    if (!b->plain && turn) e = load_units(r, err);
+    if (!e && turn) e = load_read(&r->loader, err);
+    pthread_mutex_lock(&st->lock);
+    turn = await_turn(st, b);
+    pthread_mutex_unlock(&st->lock);
+    if (!e && turn) e = load_check(&r->loader, err);
+    pthread_mutex_lock(&st->lock);
+    if (!e && turn) st->loaded += (uint64_t)b->count;
+    return e;
 }
 
 static void *reader(void *arg) {
-    struct stream *st = arg;
+    struct reader *r = arg;
+    struct stream *st = r->stream;
     pthread_mutex_lock(&st->lock);
-    for (;;) {
-        size_t at;
-        while (!st->closing && !can_read(st, &at)) pthread_cond_wait(&st->work, &st->lock);
-        if (st->closing) break;
-        int segment = st->segment;
-        const struct segment_plan *sp = &st->config.run->plan->segments[segment];
-        uint64_t number = st->loaded;
-        const struct unit *u = &sp->walk.units[number % (uint64_t)sp->walk.count];
-        if (u->bytes) take_place(st, number, at, u->bytes);
-        st->reading = true;
-        pthread_mutex_unlock(&st->lock);
+    while (!st->closing) {
+        gather(st, r);
+        if (!r->batch.count) {
+            pthread_cond_wait(&st->work, &st->lock);
+            continue;
+        }
+        pthread_cond_signal(&st->work); /* there may be more for the other */
+        if (!st->reading++) st->since = sys_seconds();
         kadr_error error = {0};
-        double from = sys_seconds();
-        kadr_status e = load_unit(st, segment, u, st->config.arena + sp->ring + at, &error);
-        double seconds = sys_seconds() - from;
-        pthread_mutex_lock(&st->lock);
-        st->read_seconds += seconds;
-        st->reading = false;
-        st->bytes_read = st->loader.bytes_read;
-        if (e) {
+        kadr_status e = read_batch(r, &error);
+        if (e && !st->status) {
             st->status = e;
             st->error = error;
-        } else st->loaded = number + 1;
-        pthread_cond_signal(&st->ready);
+        }
+        if (!--st->reading) st->read_seconds += sys_seconds() - st->since;
+        st->bytes_read += r->loader.bytes_read;
+        r->loader.bytes_read = 0;
+        pthread_cond_broadcast(&st->ready);
     }
     pthread_mutex_unlock(&st->lock);
     return NULL;
@@ -144,7 +247,6 @@ kadr_status stream_open(struct stream **out, struct mem *m, const struct stream_
     if (!st) return err_nomem(err, "reader of weights", sizeof *st);
     st->config = *config;
     st->mem = m;
-    st->loader.config = config->run;
     st->segment = -1;
     st->room = 1;
     pthread_mutex_init(&st->lock, NULL);
@@ -164,9 +266,13 @@ kadr_status stream_open(struct stream **out, struct mem *m, const struct stream_
         pthread_attr_t attr;
         pthread_attr_init(&attr);
         pthread_attr_setstacksize(&attr, POOL_STACK);
-        st->started = pthread_create(&st->thread, &attr, reader, st) == 0;
+        for (int i = 0; i < READERS && !e; i++) {
+            struct reader *r = &st->reader[i];
+            *r = (struct reader){.stream = st, .loader = {.config = config->run}};
+            r->started = pthread_create(&r->thread, &attr, reader, r) == 0;
+            if (!r->started) e = err_set(err, KADR_EOTHER, "cannot start a reader thread");
+        }
         pthread_attr_destroy(&attr);
-        if (!st->started) e = err_set(err, KADR_EOTHER, "cannot start the reader thread");
     }
     if (e) stream_close(st);
     else *out = st;
@@ -177,9 +283,11 @@ void stream_close(struct stream *st) {
     if (!st) return;
     pthread_mutex_lock(&st->lock);
     st->closing = true;
-    pthread_cond_signal(&st->work);
+    pthread_cond_broadcast(&st->work);
+    pthread_cond_broadcast(&st->ready);
     pthread_mutex_unlock(&st->lock);
-    if (st->started) pthread_join(st->thread, NULL);
+    for (int i = 0; i < READERS; i++)
+        if (st->reader[i].started) pthread_join(st->reader[i].thread, NULL);
     pthread_cond_destroy(&st->work);
     pthread_cond_destroy(&st->ready);
     pthread_mutex_destroy(&st->lock);
@@ -189,21 +297,35 @@ void stream_close(struct stream *st) {
 }
 
 /* Ends a session: what was read ahead is dropped. Weights that stay in other segments are lost
- * unless the plan keeps them: another segment's buffers lie there. */
+ * unless the plan keeps them: another segment's buffers lie there. After a failure nobody knows
+ * which of this segment came. */
 static void change_segment(struct stream *st, int segment) {
-    st->wanted = st->loaded; /* the reader takes no more */
+    st->wanted = st->next; /* the readers take no more */
     while (st->reading) pthread_cond_wait(&st->ready, &st->lock);
     const struct program *p = st->config.run->program;
-    for (int i = 0; i < p->segment_count && !st->config.run->plan->keep; i++)
-        for (int w = 0; w < p->segments[i].graph->weight_count && i != segment; w++)
+    for (int i = 0; i < p->segment_count; i++) {
+        bool lost =
+            (i != segment && !st->config.run->plan->keep) || (st->status && i == st->segment);
+        for (int w = 0; w < p->segments[i].graph->weight_count && lost; w++)
             st->there[i][w] = false;
+    }
     st->segment = segment;
-    st->wanted = st->loaded = st->done = 0;
+    st->wanted = st->next = st->loaded = st->done = 0;
     st->oldest = st->count = 0;
     st->status = KADR_OK;
 }
 
-void stream_begin(struct stream *st, int segment, bool again) {
+/* Units that may be fetched ahead for the next run: what it leaves out is not known yet. */
+static uint64_t units_ahead(const struct stream *st) {
+    const struct walk *w = walk_of(st);
+    const struct graph *g = graph_of(st);
+    uint64_t n = 0;
+    if (g->cut_first == g->cut_end) return (uint64_t)w->count;
+    while (!graph_in_cut(g, w->units[n].first)) n++;
+    return n;
+}
+
+void stream_begin(struct stream *st, int segment, bool again, bool reuse) {
     pthread_mutex_lock(&st->lock);
     if (segment != st->segment || st->status) change_segment(st, segment);
     uint64_t units = (uint64_t)walk_of(st)->count;
@@ -212,9 +334,10 @@ void stream_begin(struct stream *st, int segment, bool again) {
         change_segment(st, segment);
         units = (uint64_t)walk_of(st)->count;
     }
-    st->wanted = st->done + units * (again ? 2 : 1);
-    if (st->wanted < st->loaded) st->wanted = st->loaded;
-    pthread_cond_signal(&st->work);
+    st->reuse = reuse;
+    st->wanted = st->done + units + (again ? units_ahead(st) : 0);
+    if (st->wanted < st->next) st->wanted = st->next;
+    pthread_cond_broadcast(&st->work);
     pthread_mutex_unlock(&st->lock);
 }
 
@@ -247,6 +370,8 @@ void stream_done(struct stream *st) {
 
 void stream_get_stats(struct stream *st, struct run_stats *stats) {
     pthread_mutex_lock(&st->lock);
-    *stats = (struct run_stats){st->bytes_read, st->read_seconds, st->waited};
+    double reading = st->read_seconds + (st->reading ? sys_seconds() - st->since : 0);
+    *stats = (struct run_stats){
+        .bytes_read = st->bytes_read, .seconds_reading = reading, .seconds_waited = st->waited};
     pthread_mutex_unlock(&st->lock);
 }

@@ -59,6 +59,11 @@ kadr_status sampler_open(struct sampler **out, struct mem *m, const struct sampl
                          kadr_error *err);
 void sampler_close(struct sampler *s); /* `s` may be NULL */
 
+/* Whether sampler_open would take it, memory aside: looked at before anything is computed. `count`,
+ * `strength`, `eta` and `noise` do not matter. KADR_EUSAGE: sampler, schedule and steps that do not
+ * go together; KADR_EMODEL: a sampler that the model's training rules out. */
+kadr_status sampler_check(const struct sampler_config *config, kadr_error *err);
+
 /* Bytes that sampler_open will take for this configuration, for the plan. */
 size_t sampler_bytes(const struct sampler_config *config);
 
@@ -87,6 +92,18 @@ const float *sampler_denoised(const struct sampler *s);
 /* Noises clean latents to the level that the next evaluation has (inpainting's known part). */
 void sampler_noise_to_level(const struct sampler *s, const float *clean, const float *noise,
                             float *to);
+
+/* A sampler's whole state, for a drawing that is continued later: this and the floats, which are
+ * the sampler's own memory. Between sampler_give and sampler_next. */
+struct sampler_state {
+    int32_t step, phase, given, has_denoised;
+    uint32_t noises, unused;
+    double scalar[4];
+};
+void sampler_get_state(const struct sampler *s, struct sampler_state *state);
+/* False, and nothing is done, when it is of no sampler like this one. */
+bool sampler_set_state(struct sampler *s, const struct sampler_state *state);
+float *sampler_floats(struct sampler *s, size_t *count);
 
 /* Names for help, config check and the APIs. */
 struct sample_name {

@@ -32,6 +32,12 @@ size_t sampler_bytes(const struct sampler_config *c) {
              : 0;
 }
 
+kadr_status sampler_check(const struct sampler_config *c, kadr_error *err) {
+    const struct sampler_kind *kind = find(c->sampler);
+    if (!kind) return err_set(err, KADR_EUSAGE, "unknown sampler \"%s\"", c->sampler);
+    return schedule_check(c, kind->timing, err);
+}
+
 kadr_status sampler_open(struct sampler **out, struct mem *m, const struct sampler_config *c,
                          kadr_error *err) {
     const struct sampler_kind *kind = find(c->sampler);
@@ -178,4 +184,34 @@ float *sampler_latents(struct sampler *s) {
 
 const float *sampler_denoised(const struct sampler *s) {
     return s->has_denoised ? s->denoised : NULL;
+}
+
+/* ---- State */
+
+void sampler_get_state(const struct sampler *s, struct sampler_state *state) {
+    *state = (struct sampler_state){.step = s->step,
+                                    .phase = s->phase,
+                                    .given = s->given,
+                                    .has_denoised = s->has_denoised,
+                                    .noises = s->noises};
+    memcpy(state->scalar, s->scalar, sizeof state->scalar);
+}
+
+bool sampler_set_state(struct sampler *s, const struct sampler_state *state) {
+    if (state->step < s->begin || state->step > s->schedule.steps || state->phase < 0 ||
+        state->phase >= s->kind->evaluations || state->given < 0 || state->given > state->step)
+        return false;
+    s->step = state->step;
+    s->phase = state->phase;
+    s->given = state->given;
+    s->has_denoised = state->has_denoised != 0;
+    s->noises = state->noises;
+    s->asked = false;
+    memcpy(s->scalar, state->scalar, sizeof s->scalar);
+    return true;
+}
+
+float *sampler_floats(struct sampler *s, size_t *count) {
+    *count = (size_t)arrays(s->kind) * s->count;
+    return s->x;
 }

@@ -313,12 +313,24 @@ static kadr_status choose(const struct sampler_config *c, enum timing timing, en
     return KADR_OK;
 }
 
-static kadr_status check(const struct sampler_config *c, enum timing timing, kadr_error *err) {
-    int train = c->training.train_steps;
-    int most = timing == TIMING_DISTILLED ? (train < 50 ? train : 50) : train - 1;
+/* Diffusers takes more of some pairs of sampler and schedule, and of others gives no numbers or an
+ * index out of range: all of ours keep to what is good for each. A multistep sampler divides by
+ * what lies between two steps, and leading times of one a training step begin with the last one
+ * twice. */
+static int steps_most(const struct noise_training *t, enum timing timing, enum spacing spacing,
+                      enum shape shape) {
+    if (timing == TIMING_DISTILLED) return t->train_steps < 50 ? t->train_steps : 50;
+    bool twice = multistep(timing) && spacing == SPACING_LEADING && shape == SHAPE_TABLE;
+    return t->train_steps - 1 - (twice ? t->steps_offset : 0);
+}
+
+static kadr_status check(const struct sampler_config *c, enum timing timing, enum spacing spacing,
+                         enum shape shape, kadr_error *err) {
+    int most = steps_most(&c->training, timing, spacing, shape);
     bool sigmas = by_sigma(timing);
     if (c->steps < 1 || c->steps > most)
-        return err_set(err, KADR_EUSAGE, "%d steps: this sampler takes 1 to %d", c->steps, most);
+        return err_set(err, KADR_EUSAGE, "steps: expected 1 to %d with sampler %s, got %d", most,
+                       c->sampler, c->steps);
     if (c->training.zero_terminal_snr && !sigmas && c->training.prediction == PREDICTION_EPSILON)
         return err_set(
             err, KADR_EMODEL,
@@ -328,12 +340,20 @@ static kadr_status check(const struct sampler_config *c, enum timing timing, kad
     return KADR_OK;
 }
 
-static kadr_status fill(struct schedule *s, const struct sampler_config *c, enum timing timing,
-                        kadr_error *err) {
-    enum spacing spacing = SPACING_LEADING;
-    enum shape shape = SHAPE_TABLE;
-    kadr_status st = choose(c, timing, &spacing, &shape, err);
-    if (st) return st;
+static kadr_status choose_good(const struct sampler_config *c, enum timing timing,
+                               enum spacing *spacing, enum shape *shape, kadr_error *err) {
+    kadr_status st = choose(c, timing, spacing, shape, err);
+    return st ? st : check(c, timing, *spacing, *shape, err);
+}
+
+kadr_status schedule_check(const struct sampler_config *c, enum timing timing, kadr_error *err) {
+    enum spacing spacing;
+    enum shape shape;
+    return choose_good(c, timing, &spacing, &shape, err);
+}
+
+static void fill(struct schedule *s, const struct sampler_config *c, enum timing timing,
+                 enum spacing spacing, enum shape shape) {
     bool sigmas = by_sigma(timing);
     s->ends_clean = !c->training.ends_at_first_alpha;
     fill_table(&c->training, sigmas, s->table);
@@ -348,20 +368,21 @@ static kadr_status fill(struct schedule *s, const struct sampler_config *c, enum
     s->sigma[s->steps] = !stops ? 0 : own_last ? s->sigma[s->steps - 1] : s->table[0];
     double top = s->sigma[0];
     s->initial = spacing == SPACING_LEADING ? sqrt(top * top + 1) : top;
-    return KADR_OK;
 }
 
 kadr_status schedule_make(struct schedule *s, struct mem *m, const struct sampler_config *c,
                           enum timing timing, kadr_error *err) {
     *s = (struct schedule){.steps = c->steps, .train_steps = c->training.train_steps};
-    kadr_status st = check(c, timing, err);
+    enum spacing spacing;
+    enum shape shape;
+    kadr_status st = choose_good(c, timing, &spacing, &shape, err);
     if (st) return st;
     s->sigma = mem_array(m, (size_t)s->steps + 1, sizeof *s->sigma);
     s->time = mem_array(m, (size_t)s->steps, sizeof *s->time);
     s->table = mem_array(m, (size_t)s->train_steps, sizeof *s->table);
     if (!s->sigma || !s->time || !s->table)
         st = err_nomem(err, "schedule", (size_t)s->train_steps * sizeof *s->table);
-    else st = fill(s, c, timing, err);
+    else fill(s, c, timing, spacing, shape);
     if (st) schedule_free(s);
     return st;
 }

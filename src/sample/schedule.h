@@ -27,6 +27,9 @@ struct schedule {
     double initial;  /* what unit noise is multiplied with for samplers in sigma space */
 };
 
+/* Whether such a one can be made; KADR_EUSAGE, KADR_EMODEL say why not. */
+kadr_status schedule_check(const struct sampler_config *config, enum timing timing,
+                           kadr_error *err);
 kadr_status schedule_make(struct schedule *out, struct mem *m, const struct sampler_config *config,
                           enum timing timing, kadr_error *err);
 void schedule_free(struct schedule *s); /* idempotent */

@@ -45,13 +45,6 @@ void events_free(struct events *e) {
     for (size_t i = 0; i < EVENTS_KEPT; i++) mem_free(e->text[i]);
 }
 
-void call_wait(struct call *c) {
-    c->waits = true;
-    c->next_waiting = c->serve->events.waiting;
-    c->serve->events.waiting = c;
-    MHD_suspend_connection(c->http);
-}
-
 ssize_t events_read(void *user, uint64_t pos, char *to, size_t room) {
     struct call *c = user;
     struct serve *s = c->serve;

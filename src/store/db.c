@@ -1,87 +1,68 @@
-/* db.c: see db.h. */
+/* db.c: see db.h. What is the same for both databases. */
 #include "store/db.h"
 
+#include "base/sys.h"
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
-#define BUSY_MS 10000 /* how long somebody else's lock is waited for */
+#define SECONDS_BETWEEN 1.0 /* attempts to reach a server */
 
-/* Schema step n brings version n to n + 1. Steps are never changed once they were released. */
-static const char *const migration[] = {
-    "CREATE TABLE jobs(id INTEGER PRIMARY KEY AUTOINCREMENT, place BIGINT NOT NULL,"
-    " state TEXT NOT NULL, request TEXT NOT NULL, count BIGINT NOT NULL,"
-    " attempt BIGINT NOT NULL DEFAULT 0, worker TEXT, lease BIGINT, error TEXT,"
-    " created BIGINT NOT NULL, finished BIGINT);"
-    "CREATE INDEX jobs_queue ON jobs(state, place);"
-    "CREATE TABLE pictures(id INTEGER PRIMARY KEY AUTOINCREMENT, job BIGINT NOT NULL,"
-    " number BIGINT NOT NULL, file TEXT NOT NULL UNIQUE, width BIGINT NOT NULL,"
-    " height BIGINT NOT NULL, seed BIGINT NOT NULL, prompt TEXT NOT NULL,"
-    " settings TEXT NOT NULL, parameters TEXT NOT NULL, created BIGINT NOT NULL,"
-    " UNIQUE(job, number));",
-    "CREATE TABLE documents(kind TEXT NOT NULL, name TEXT NOT NULL, version BIGINT NOT NULL,"
-    " body TEXT NOT NULL, changed BIGINT NOT NULL, PRIMARY KEY(kind, name));",
-};
-#define DB_VERSION ((int64_t)(sizeof migration / sizeof *migration))
-
-static kadr_status failed(struct db *db, kadr_error *err) {
-    return err_set(err, KADR_EIO, "%s: %s", db->path, sqlite3_errmsg(db->sqlite));
-}
-
-static kadr_status script(struct db *db, const char *sql, kadr_error *err) {
-    return sqlite3_exec(db->sqlite, sql, NULL, NULL, NULL) ? failed(db, err) : KADR_OK;
+bool db_is_url(const char *path) {
+    return !strncmp(path, "postgresql://", 13) || !strncmp(path, "postgres://", 11);
 }
 
 /* All steps in one transaction: a program that is killed leaves the old version. */
 static kadr_status migrate(struct db *db, kadr_error *err) {
-    int64_t version = 0;
-    char set[64];
+    int64_t version = 0, newest = db_version();
+    char set[80];
     kadr_status st = db_begin(db, err);
     if (st) return st;
-    st = db_number(db, 0, &version, "PRAGMA user_version", err, "");
-    if (!st && version > DB_VERSION)
+    st = db->kind->script(db, db->kind->prepare, err);
+    if (!st) st = db_number(db, 0, &version, db->kind->get_version, err, "");
+    if (!st && version > newest)
         st = err_set(err, KADR_EUSAGE, "%s: written by a newer kadr (schema %lld, expected %lld)",
-                     db->path, (long long)version, (long long)DB_VERSION);
-    while (!st && version < DB_VERSION) st = script(db, migration[version++], err);
-    snprintf(set, sizeof set, "PRAGMA user_version = %lld", (long long)version);
-    if (!st) st = script(db, set, err);
+                     db->name, (long long)version, (long long)newest);
+    bool old = !st && version < newest;
+    for (; !st && version < newest; version++) {
+        const char *step = db_step(db->kind, version);
+        if (step) st = db->kind->script(db, step, err);
+    }
+    snprintf(set, sizeof set, db->kind->set_version, (long long)version);
+    if (old && !st) st = db->kind->script(db, set, err);
     return db_commit(db, st, err);
 }
 
 kadr_status db_open(struct db *db, const char *path, kadr_error *err) {
-    const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX;
-    *db = (struct db){.path = path};
-    kadr_status st = KADR_OK;
-    if (sqlite3_open_v2(path, &db->sqlite, flags, NULL)) st = failed(db, err);
-    if (!st) sqlite3_busy_timeout(db->sqlite, BUSY_MS);
-    if (!st)
-        st = script(db,
-                    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
-                    "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;",
-                    err);
+    *db = (struct db){.path = path, .kind = db_is_url(path) ? &db_postgres : &db_sqlite};
+    kadr_status st = db->kind->connect(db, err);
     if (!st) st = migrate(db, err);
     if (st) db_close(db);
+    db->ready = !st;
     return st;
 }
 
 void db_close(struct db *db) {
-    sqlite3_close_v2(db->sqlite);
-    db->sqlite = NULL;
+    if (db->handle) db->kind->close(db);
+    db->handle = NULL;
 }
 
 /* ---- Statements ------------------------------------------------------------------------------ */
 static kadr_status start(struct db *db, struct db_row *row, const char *sql, kadr_error *err,
                          const char *types, va_list ap) {
+    struct db_value value[DB_VALUES];
+    int count = 0;
     *row = (struct db_row){.db = db};
-    if (sqlite3_prepare_v2(db->sqlite, sql, -1, &row->statement, NULL)) return failed(db, err);
-    for (int i = 0; types[i]; i++) {
-        int wrong;
-        if (types[i] == 'i') wrong = sqlite3_bind_int64(row->statement, i + 1, va_arg(ap, int64_t));
-        else
-            wrong = sqlite3_bind_text(row->statement, i + 1, va_arg(ap, const char *), -1,
-                                      SQLITE_TRANSIENT);
-        if (wrong) return failed(db, err);
+    for (; types[count]; count++) {
+        struct db_value *v = &value[count];
+        *v = (struct db_value){.type = types[count]};
+        if (v->type == 'i') v->number = va_arg(ap, int64_t);
+        else if (v->type == 's') {
+            const char *text = va_arg(ap, const char *);
+            v->bytes = (struct db_bytes){text, text ? strlen(text) : 0};
+        } else v->bytes = *va_arg(ap, const struct db_bytes *);
     }
-    return KADR_OK;
+    return db->kind->start(row, sql, value, count, err);
 }
 
 kadr_status db_start(struct db *db, struct db_row *row, const char *sql, kadr_error *err,
@@ -94,28 +75,30 @@ kadr_status db_start(struct db *db, struct db_row *row, const char *sql, kadr_er
 }
 
 kadr_status db_next(struct db_row *row, kadr_error *err) {
-    int got = sqlite3_step(row->statement);
-    row->there = got == SQLITE_ROW;
-    return row->there || got == SQLITE_DONE ? KADR_OK : failed(row->db, err);
+    return row->db->kind->next(row, err);
 }
 
 void db_end(struct db_row *row) {
-    sqlite3_finalize(row->statement);
-    row->statement = NULL;
+    if (row->result) row->db->kind->end(row);
+    row->result = NULL;
     row->there = false;
 }
 
 int64_t db_int(const struct db_row *row, int column) {
-    return sqlite3_column_int64(row->statement, column);
+    return row->db->kind->number(row, column);
+}
+
+struct db_bytes db_bytes(const struct db_row *row, int column) {
+    return row->db->kind->bytes(row, column);
 }
 
 const char *db_text(const struct db_row *row, int column) {
-    const char *text = (const char *)sqlite3_column_text(row->statement, column);
+    const char *text = db_bytes(row, column).data;
     return text ? text : "";
 }
 
 bool db_is_null(const struct db_row *row, int column) {
-    return sqlite3_column_type(row->statement, column) == SQLITE_NULL;
+    return row->db->kind->is_null(row, column);
 }
 
 kadr_status db_run(struct db *db, int64_t *changed, const char *sql, kadr_error *err,
@@ -128,7 +111,7 @@ kadr_status db_run(struct db *db, int64_t *changed, const char *sql, kadr_error 
     do {
         if (!st) st = db_next(&row, err);
     } while (!st && row.there);
-    if (!st && changed) *changed = sqlite3_changes(db->sqlite);
+    if (!st && changed) *changed = db->kind->changed(&row);
     db_end(&row);
     return st;
 }
@@ -146,12 +129,29 @@ kadr_status db_number(struct db *db, int64_t otherwise, int64_t *out, const char
     return st;
 }
 
+/* ---- Transactions ---------------------------------------------------------------------------- */
+static kadr_status reach(struct db *db, kadr_error *err) {
+    if (sys_seconds() < db->not_before)
+        return err_set(err, KADR_EIO, "%s: cannot be reached at the moment", db->name);
+    db_close(db);
+    kadr_status st = db->kind->connect(db, err);
+    if (st) db->not_before = sys_seconds() + SECONDS_BETWEEN;
+    return st;
+}
+
 kadr_status db_begin(struct db *db, kadr_error *err) {
-    return script(db, "BEGIN IMMEDIATE", err);
+    kadr_status st = KADR_OK;
+    if (!db->handle || db->kind->broken(db)) st = reach(db, err);
+    if (!st) st = db->kind->script(db, db->kind->begin, err);
+    if (st && db->ready && db->handle && db->kind->broken(db)) { /* while nobody looked */
+        st = reach(db, err);
+        if (!st) st = db->kind->script(db, db->kind->begin, err);
+    }
+    return st;
 }
 
 kadr_status db_commit(struct db *db, kadr_status status, kadr_error *err) {
-    if (!status) status = script(db, "COMMIT", err);
-    if (status) sqlite3_exec(db->sqlite, "ROLLBACK", NULL, NULL, NULL);
+    if (!status) status = db->kind->script(db, "COMMIT", err);
+    if (status && db->handle) db->kind->script(db, "ROLLBACK", NULL);
     return status;
 }

@@ -10,7 +10,10 @@
 #define PICTURE_COLUMNS                                                                            \
     "SELECT id, job, number, width, height, seed, prompt, settings, parameters, created "          \
     "FROM pictures "
-#define JOB_COLUMNS "SELECT id, state, attempt, count, request, error, created, finished FROM jobs "
+#define JOB_COLUMNS                                                                                \
+    "SELECT id, state, attempt, count, request, error, created, finished, board, about, "          \
+    "CASE state WHEN 'queued' THEN (SELECT MAX(r.reason) FROM refusals r WHERE r.job = jobs.id) "  \
+    "END FROM jobs "
 
 /* ---- Rows as JSON ---------------------------------------------------------------------------- */
 /* What was put in as JSON comes out as such. */
@@ -35,9 +38,19 @@ static json_t *job_json(const struct db_row *r) {
         bad = json_object_set_new(job, "error", json_string(db_text(r, 5)));
     if (!bad && !db_is_null(r, 7))
         bad = json_object_set_new(job, "finished", json_integer(db_int(r, 7)));
+    if (!bad && db_int(r, 8))
+        bad = json_object_set_new(job, "board", json_integer(db_int(r, 8))) ||
+              json_object_set_new(job, "about", json_of(db_text(r, 9)));
+    if (!bad && !db_is_null(r, 10))
+        bad = json_object_set_new(job, "waits", json_string(db_text(r, 10)));
     if (!bad) return job;
     json_decref(job);
     return NULL;
+}
+
+static json_t *worker_json(const struct db_row *r) {
+    return json_pack("{s:s, s:f, s:o}", "name", db_text(r, 0), "seconds",
+                     (double)db_int(r, 1) / 1000, "about", json_of(db_text(r, 2)));
 }
 
 static kadr_status rows_to(json_t *array, struct db_row *row,
@@ -104,6 +117,51 @@ kadr_status store_jobs(struct store *s, int64_t most, json_t **out, kadr_error *
     return finish_list(s, st, list, out, err);
 }
 
+kadr_status store_workers(struct store *s, json_t **out, kadr_error *err) {
+    struct db_row row;
+    json_t *list = json_array();
+    kadr_status st = store_begin(s, err);
+    *out = NULL;
+    if (st) return json_decref(list), st;
+    st = db_start(&s->db, &row,
+                  "SELECT name, kadr_now() - seen, about FROM workers "
+                  "WHERE seen > kadr_now() - 60000 ORDER BY name",
+                  err, "");
+    if (!st) st = rows_to(list, &row, worker_json, err);
+    db_end(&row);
+    return finish_list(s, st, list, out, err);
+}
+
+static json_t *board_job_json(const struct db_row *r) {
+    json_t *job =
+        json_pack("{s:I, s:s, s:o, s:s*}", "job", db_int(r, 0), "state", db_text(r, 1), "about",
+                  json_of(db_text(r, 2)), "error", db_is_null(r, 3) ? NULL : db_text(r, 3));
+    if (!job || db_is_null(r, 4)) return job;
+    json_t *picture = json_pack("{s:I, s:I, s:I, s:I}", "picture", db_int(r, 4), "seed",
+                                db_int(r, 5), "width", db_int(r, 6), "height", db_int(r, 7));
+    bool bad = !picture || json_object_update(job, picture);
+    json_decref(picture);
+    if (!bad) return job;
+    json_decref(job);
+    return NULL;
+}
+
+kadr_status store_board_jobs(struct store *s, int64_t board, json_t **out, kadr_error *err) {
+    struct db_row row;
+    json_t *list = json_array();
+    kadr_status st = store_begin(s, err);
+    *out = NULL;
+    if (st) return json_decref(list), st;
+    st = db_start(&s->db, &row,
+                  "SELECT j.id, j.state, j.about, j.error, p.id, p.seed, p.width, p.height "
+                  "FROM jobs j LEFT JOIN pictures p ON p.job = j.id WHERE j.board = $1 "
+                  "ORDER BY j.id, p.number",
+                  err, "i", board);
+    if (!st) st = rows_to(list, &row, board_job_json, err);
+    db_end(&row);
+    return finish_list(s, st, list, out, err);
+}
+
 kadr_status store_counts(struct store *s, json_t **out, kadr_error *err) {
     json_t *all = json_object();
     kadr_status st = store_begin(s, err);
@@ -124,36 +182,73 @@ kadr_status store_counts(struct store *s, json_t **out, kadr_error *err) {
 }
 
 /* ---- Pictures -------------------------------------------------------------------------------- */
-static void picture_name(struct buf *b, const struct store_claim *claim, int64_t number) {
-    buf_printf(b, "%" PRId64 "-%" PRId64 "-%" PRId64 ".png", claim->job, number, claim->attempt);
+#define PICTURE "pictures/", ".png"
+#define LATENTS "latents/", ".safetensors"
+
+static void name_of(struct buf *b, const struct store_claim *claim, int64_t number,
+                    const char *folder, const char *end) {
+    buf_printf(b, "%s%" PRId64 "-%" PRId64 "-%" PRId64 "%s", folder, claim->job, number,
+               claim->attempt, end);
+}
+
+static char *path_of(struct store *s, const struct store_claim *claim, int64_t number,
+                     const char *folder, const char *end) {
+    struct buf b;
+    buf_init(&b, s->mem);
+    name_of(&b, claim, number, folder, end);
+    char *path = buf_ok(&b) ? files_path(s, b.data) : NULL;
+    buf_free(&b);
+    return path;
 }
 
 char *store_picture_path(struct store *s, const struct store_claim *claim, int64_t number) {
-    struct buf b;
-    buf_init(&b, s->mem);
-    buf_printf(&b, "%s/pictures/", s->folder);
-    picture_name(&b, claim, number);
-    return buf_take(&b);
+    return path_of(s, claim, number, PICTURE);
 }
 
+char *store_latents_path(struct store *s, const struct store_claim *claim, int64_t number) {
+    return path_of(s, claim, number, LATENTS);
+}
+
+static kadr_status send_latents(struct store *s, const struct store_claim *claim, int64_t number,
+                                kadr_error *err) {
+    struct buf name;
+    buf_init(&name, s->mem);
+    name_of(&name, claim, number, LATENTS);
+    kadr_status st = buf_ok(&name) ? files_send(s, name.data, err) : err_nomem(err, "latents", 0);
+    buf_free(&name);
+    return st;
+}
+
+static kadr_status insert_row(struct store *s, const struct store_claim *claim,
+                              const struct store_picture *p, const char *file, int64_t *id,
+                              kadr_error *err) {
+    int64_t drawn = 0;
+    kadr_status st =
+        db_number(&s->db, 0, id,
+                  "INSERT INTO pictures(job, number, file, width, height, seed, prompt, "
+                  "settings, parameters, created) "
+                  "VALUES($1, $2, $3, $4, $5, $6, $7, $8, $9, kadr_now()) RETURNING id",
+                  err, "iisiiisss", claim->job, p->number, file_name(file), (int64_t)p->width,
+                  (int64_t)p->height, p->seed, p->prompt, p->settings, p->parameters);
+    if (!st) st = files_send(s, file, err);
+    if (!st && p->latents) st = send_latents(s, claim, p->number, err);
+    if (!st) st = queue_drawn(s, claim, &drawn, err);
+    if (!st)
+        st = db_run(&s->db, NULL, "UPDATE parts SET deaths = 0 WHERE id = $1 AND deaths > 0", err,
+                    "i", claim->part);
+    return !st && drawn == claim->count ? queue_end_part(s, claim, err) : st;
+}
+
+/* Told twice, because nobody knew what became of the first time, it is there once. */
 static kadr_status insert_picture(struct store *s, const struct store_claim *claim,
                                   const struct store_picture *p, const char *file, int64_t *id,
                                   kadr_error *err) {
-    int64_t held = 0;
     kadr_status st = store_begin(s, err);
     if (st) return st;
-    st = db_number(&s->db, 0, &held,
-                   "SELECT 1 FROM jobs WHERE id = $1 AND attempt = $2 AND state = 'running'", err,
-                   "ii", claim->job, claim->attempt);
-    if (!st && !held) st = store_lost(claim, err);
-    if (!st)
-        st = db_number(&s->db, 0, id,
-                       "INSERT INTO pictures(job, number, file, width, height, seed, prompt, "
-                       "settings, parameters, created) "
-                       "VALUES($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING id",
-                       err, "iisiiisssi", claim->job, p->number, file, (int64_t)p->width,
-                       (int64_t)p->height, p->seed, p->prompt, p->settings, p->parameters,
-                       store_now());
+    st = db_number(&s->db, 0, id, "SELECT id FROM pictures WHERE file = $1", err, "s",
+                   file_name(file));
+    if (!st && !*id) st = queue_hold(s, claim, err);
+    if (!st && !*id) st = insert_row(s, claim, p, file, id, err);
     return store_end(s, st, err);
 }
 
@@ -161,39 +256,65 @@ kadr_status store_add_picture(struct store *s, const struct store_claim *claim,
                               const struct store_picture *p, int64_t *id, kadr_error *err) {
     struct buf name;
     buf_init(&name, s->mem);
-    picture_name(&name, claim, p->number);
+    name_of(&name, claim, p->number, PICTURE);
     kadr_status st = buf_ok(&name) ? insert_picture(s, claim, p, name.data, id, err)
                                    : err_nomem(err, "a name", 0);
-    char *path = st == KADR_EINTERRUPTED ? store_picture_path(s, claim, p->number) : NULL;
-    if (path) unlink(path);
-    mem_free(path);
+    if (st == KADR_EINTERRUPTED || (!st && s->carries)) {
+        char *path = store_picture_path(s, claim, p->number);
+        char *latents = p->latents ? store_latents_path(s, claim, p->number) : NULL;
+        if (path) unlink(path);
+        if (latents) unlink(latents);
+        mem_free(latents);
+        mem_free(path);
+    }
     buf_free(&name);
     return st;
 }
 
-/* "folder/pictures/FILE" of a picture, or NULL. Inside a transaction. */
-static kadr_status file_of(struct store *s, int64_t id, char **path, kadr_error *err) {
+/* The name of a picture's file or that of its latents, or NULL. Inside a transaction. */
+static kadr_status file_of(struct store *s, int64_t id, const char *folder, const char *end,
+                           char **name, kadr_error *err) {
     struct db_row row;
     struct buf b;
-    *path = NULL;
+    *name = NULL;
     buf_init(&b, s->mem);
     kadr_status st =
         db_start(&s->db, &row, "SELECT file FROM pictures WHERE id = $1", err, "i", id);
     if (!st) st = db_next(&row, err);
     if (!st && row.there) {
-        buf_printf(&b, "%s/pictures/%s", s->folder, db_text(&row, 0));
-        *path = buf_take(&b);
-        if (!*path) st = err_nomem(err, "a path", 0);
+        const char *file = db_text(&row, 0);
+        buf_printf(&b, "%s%.*s%s", folder, (int)strcspn(file, "."), file, end);
+        *name = buf_take(&b);
+        if (!*name) st = err_nomem(err, "a path", 0);
     }
     db_end(&row);
     buf_free(&b);
     return st;
 }
 
-kadr_status store_picture_file(struct store *s, int64_t id, char **path, kadr_error *err) {
+static kadr_status fetch_of(struct store *s, int64_t id, const char *folder, const char *end,
+                            char **path, kadr_error *err) {
+    char *name = NULL;
+    *path = NULL;
     kadr_status st = store_begin(s, err);
     if (st) return st;
-    return store_end(s, file_of(s, id, path, err), err);
+    st = file_of(s, id, folder, end, &name, err);
+    if (!st && name) st = files_fetch(s, name, path, err);
+    mem_free(name);
+    return store_end(s, st, err);
+}
+
+kadr_status store_picture_file(struct store *s, int64_t id, char **path, kadr_error *err) {
+    return fetch_of(s, id, PICTURE, path, err);
+}
+
+kadr_status store_latents_file(struct store *s, int64_t id, char **path, kadr_error *err) {
+    kadr_status st = fetch_of(s, id, LATENTS, path, err);
+    if (*path && !file_exists(*path)) {
+        mem_free(*path);
+        *path = NULL;
+    }
+    return st;
 }
 
 kadr_status store_pictures(struct store *s, const char *search, int64_t before, int64_t most,
@@ -212,27 +333,31 @@ kadr_status store_pictures(struct store *s, const char *search, int64_t before, 
     return finish_list(s, st, list, out, err);
 }
 
-/* The row goes first: a file without a row is swept away, a row without a file would be a lie. */
-kadr_status store_delete_picture(struct store *s, int64_t id, bool *was, kadr_error *err) {
-    char *path = NULL;
-    kadr_status st = store_begin(s, err);
-    if (st) return st;
-    st = file_of(s, id, &path, err);
-    if (!st) st = db_run(&s->db, NULL, "DELETE FROM pictures WHERE id = $1", err, "i", id);
-    st = store_end(s, st, err);
-    *was = !st && path;
-    if (*was) unlink(path);
+static void remove_file(struct store *s, const char *name) {
+    char *path = name ? files_path(s, name) : NULL;
+    if (path) unlink(path);
     mem_free(path);
-    return st;
 }
 
-char *store_upload_path(struct store *s, const char *name) {
-    size_t n = strspn(name, "0123456789abcdef");
-    struct buf b;
-    if (!n || n > 64 || name[n]) return NULL;
-    buf_init(&b, s->mem);
-    buf_printf(&b, "%s/uploads/%s.png", s->folder, name);
-    return buf_take(&b);
+/* The row goes first: a file without a row is swept away, a row without a file would be a lie. */
+kadr_status store_delete_picture(struct store *s, int64_t id, bool *was, kadr_error *err) {
+    char *name = NULL, *latents = NULL;
+    kadr_status st = store_begin(s, err);
+    if (st) return st;
+    st = file_of(s, id, PICTURE, &name, err);
+    if (!st) st = file_of(s, id, LATENTS, &latents, err);
+    if (!st) st = db_run(&s->db, NULL, "DELETE FROM pictures WHERE id = $1", err, "i", id);
+    if (!st && name) st = files_forget(s, name, err);
+    if (!st && latents) st = files_forget(s, latents, err);
+    st = store_end(s, st, err);
+    *was = !st && name;
+    if (*was) {
+        remove_file(s, name);
+        remove_file(s, latents);
+    }
+    mem_free(latents);
+    mem_free(name);
+    return st;
 }
 
 /* ---- Documents ------------------------------------------------------------------------------- */
@@ -254,10 +379,19 @@ kadr_status store_put(struct store *s, const char *kind, const char *name, const
     if (!st)
         st = db_run(&s->db, NULL,
                     "INSERT INTO documents(kind, name, version, body, changed) "
-                    "VALUES($1, $2, $3, $4, $5) ON CONFLICT(kind, name) DO UPDATE SET "
+                    "VALUES($1, $2, $3, $4, kadr_now()) ON CONFLICT(kind, name) DO UPDATE SET "
                     "version = excluded.version, body = excluded.body, changed = excluded.changed",
-                    err, "ssisi", kind, name, based_on + 1, body, store_now());
+                    err, "ssis", kind, name, based_on + 1, body);
     if (!st) *version = based_on + 1;
+    return store_end(s, st, err);
+}
+
+kadr_status store_next_number(struct store *s, const char *kind, int64_t *number, kadr_error *err) {
+    kadr_status st = store_begin(s, err);
+    if (st) return st;
+    st = db_number(&s->db, 1, number,
+                   "SELECT MAX(CAST(name AS BIGINT)) + 1 FROM documents WHERE kind = $1", err, "s",
+                   kind);
     return store_end(s, st, err);
 }
 

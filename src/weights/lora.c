@@ -176,6 +176,29 @@ static struct entry *find_layer(const struct weights *w, const struct index *x, 
     return found ? found->entry : NULL;
 }
 
+/* Whether the key is of a layer of a text encoder that the model has and this packed file has not:
+ * the last ones, which are never computed. */
+static bool is_left_out(const struct weights *w, const char *key) {
+    static const struct {
+        const char *prefix, *component;
+    } of[] = {{"lora_te1_", "text_encoder"},
+              {"lora_te2_", "text_encoder_2"},
+              {"text_encoder.", "text_encoder"},
+              {"text_encoder_2.", "text_encoder_2"}};
+    const char *layers = strstr(key, "layers");
+    if (w->kind != WEIGHTS_PACKED || !layers || !layers[6]) return false;
+    long layer = strtol(layers + 7, NULL, 10);
+    for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
+        if (!starts(key, of[i].prefix)) continue;
+        const json_t *config = weights_config(w, of[i].component);
+        return layer >= 0 &&
+               layer < json_integer_value(json_object_get(config, "num_hidden_layers")) &&
+               !set_findf(w, "%s.text_model.encoder.layers.%ld.layer_norm1.weight", of[i].component,
+                          layer);
+    }
+    return false;
+}
+
 /* ---- Reading a file ---- */
 
 /* The entry's part from this file, made when it is new. */
@@ -204,6 +227,7 @@ static kadr_status add_key(struct weights *w, const struct index *x, const struc
                        "...lora_up.weight, ...alpha or ...lora_A.weight, ...lora_B.weight",
                        path, t->name);
     struct entry *e = find_layer(w, x, t->name, length);
+    if (!e && is_left_out(w, t->name)) return KADR_OK;
     if (!e)
         return err_set(err, KADR_EMODEL,
                        "%s: tensor %s: the model has no such layer; expected a LoRA for SDXL", path,
@@ -375,11 +399,6 @@ kadr_status weights_add_lora(struct weights *w, const char *path, double strengt
     const struct safetensors *file;
     struct index x = {0};
     json_t *adapter = NULL;
-    if (w->kind == WEIGHTS_PACKED)
-        return err_set(err, KADR_EUSAGE,
-                       "%s: a packed model takes no LoRA; pack the model with it: kadr pack MODEL "
-                       "--lora %s",
-                       w->path, path);
     kadr_status st = set_source(w, path, &file, err);
     if (st) return st;
     arena_init(&x.arena, w->mem);
@@ -395,7 +414,12 @@ kadr_status weights_add_lora(struct weights *w, const char *path, double strengt
         while (p && p->file != file) p = p->next;
         if (!p) continue;
         st = check_part(e, p, adapter, strength, err);
-        e->t.dtype = DTYPE_F32;
+        if (!st && e->t.dtype == DTYPE_I8)
+            st = err_set(err, KADR_EUSAGE,
+                         "%s: a model packed in int8 takes no LoRA; pack the model with it: kadr "
+                         "pack MODEL --lora %s",
+                         w->path, path);
+        if (!packed_is_panels(e)) e->t.dtype = DTYPE_F32;
         size_t bytes = st ? 0 : scratch_floats(e, p) * sizeof(float);
         if (bytes > w->lora_bytes) w->lora_bytes = bytes;
     }

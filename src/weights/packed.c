@@ -27,23 +27,15 @@ static kadr_status damaged(const struct weights *w, const char *name, const char
                    what);
 }
 
-static bool read_dtype(const char *name, enum dtype *out) {
-    for (int i = 0; i < DTYPE_COUNT; i++)
-        if (name && strcmp(name, dtype_name((enum dtype)i)) == 0) {
-            *out = (enum dtype)i;
-            return true;
-        }
-    return false;
-}
-
 /* Shape and bytes of an item into its entry. Rows must have exactly the bytes of their shape. */
 static kadr_status read_item(struct weights *w, const char *name, const json_t *json,
                              struct entry *e, kadr_error *err) {
     const json_t *shape = json_object_get(json, "shape");
     const char *form = json_string_value(json_object_get(json, "form"));
+    const char *dtype = json_string_value(json_object_get(json, "dtype"));
     size_t rank = json_array_size(shape), elements = 1, bytes;
-    if (!form || !json_is_array(shape) || rank > GRAPH_RANK ||
-        !read_dtype(json_string_value(json_object_get(json, "dtype")), &e->t.dtype))
+    if (!form || !json_is_array(shape) || rank > GRAPH_RANK || !dtype ||
+        !dtype_named(dtype, &e->t.dtype))
         return damaged(w, name, "no form, shape or dtype", err);
     e->packed->panels = strcmp(form, forms[1]) == 0;
     bool rows = strcmp(form, forms[0]) == 0, text = strcmp(form, forms[2]) == 0;
@@ -113,7 +105,9 @@ static kadr_status read_about(struct weights *w, const json_t *about, kadr_error
                        "%s: packed in version %d of the format; this kadr reads version %d: pack "
                        "the model again",
                        w->path, (int)version, PACKED_VERSION);
-    if (!w->layout || !read_dtype(dtype, &w->dtype))
+    bool known = dtype && dtype_named(dtype, &w->dtype) &&
+                 (w->dtype == DTYPE_F32 || w->dtype == DTYPE_BF16 || w->dtype == DTYPE_I8);
+    if (!w->layout || !known)
         return err_set(err, KADR_EMODEL, "%s: does not say how it is packed", w->path);
     w->layout = arena_strdup(&w->arena, w->layout);
     if (!w->layout) return err_nomem(err, "layout", 16);
@@ -179,13 +173,55 @@ static kadr_status check(const struct weights *w, const struct entry *e, uint64_
     return damaged(w, e->t.name, "its checksum is wrong: the file is damaged", err);
 }
 
-kadr_status weights_read_packed(const struct weights *w, const struct weights_tensor *t,
-                                uint64_t at, size_t size, void *to, kadr_error *err) {
-    const struct entry *e = (const struct entry *)t;
-    if (!e->packed || at > e->packed->bytes || size > e->packed->bytes - at)
-        return err_set(err, KADR_EOTHER, "%s: no such bytes", t->name);
-    kadr_status st = file_read_direct(&e->file->file, e->begin + at, to, size, err);
-    return st ? st : check(w, e, at, to, size, err);
+static const struct entry *entry_of(const struct weights_piece *p) {
+    return (const struct entry *)p->tensor;
+}
+
+/* The first of the pieces and those that follow it in the file; *count: how many they are. */
+static kadr_status read_together(const struct weights_piece *pieces, size_t *count,
+                                 kadr_error *err) {
+    struct file_piece part[FILE_PIECES];
+    const struct file *file = &entry_of(pieces)->file->file;
+    const uint64_t begin = entry_of(pieces)->begin + pieces->at;
+    uint64_t next = begin;
+    size_t n = 0, all = *count;
+    for (; n < all && n < FILE_PIECES; n++) {
+        const struct entry *e = entry_of(&pieces[n]);
+        if (&e->file->file != file || e->begin + pieces[n].at != next) break;
+        part[n] = (struct file_piece){pieces[n].to, pieces[n].size};
+        next = chk_align(next + pieces[n].size, FILE_DIRECT);
+    }
+    *count = n;
+    return file_read_pieces(file, begin, part, (int)n, err);
+}
+
+kadr_status weights_read_packed(const struct weights_piece *pieces, size_t count, kadr_error *err) {
+    for (size_t i = 0; i < count; i++) {
+        const struct packed *p = entry_of(&pieces[i])->packed;
+        if (!p || pieces[i].at > p->bytes || pieces[i].size > p->bytes - pieces[i].at)
+            return err_set(err, KADR_EOTHER, "%s: no such bytes", pieces[i].tensor->name);
+    }
+    kadr_status st = KADR_OK;
+    for (size_t done = 0, n; done < count && !st; done += n) {
+        n = count - done;
+        st = read_together(pieces + done, &n, err);
+    }
+    return st;
+}
+
+kadr_status weights_check_packed(const struct weights *w, const struct weights_piece *pieces,
+                                 size_t count, kadr_error *err) {
+    kadr_status st = KADR_OK;
+    for (size_t i = 0; i < count && !st; i++)
+        st = check(w, entry_of(&pieces[i]), pieces[i].at, pieces[i].to, pieces[i].size, err);
+    return st;
+}
+
+static kadr_status read_and_check(const struct weights *w, const struct entry *e, uint64_t at,
+                                  size_t size, void *to, kadr_error *err) {
+    const struct weights_piece piece = {&e->t, at, size, to};
+    kadr_status st = weights_read_packed(&piece, 1, err);
+    return st ? st : weights_check_packed(w, &piece, 1, err);
 }
 
 kadr_status weights_verify(const struct weights *w, void *block, size_t size,
@@ -199,7 +235,7 @@ kadr_status weights_verify(const struct weights *w, void *block, size_t size,
         XXH64_reset(&e->packed->hash, 0);
         for (uint64_t at = 0; at < e->packed->bytes; at += size) {
             size_t n = e->packed->bytes - at < size ? (size_t)(e->packed->bytes - at) : size;
-            kadr_status st = weights_read_packed(w, &e->t, at, n, block, err);
+            kadr_status st = read_and_check(w, e, at, n, block, err);
             if (st) return st;
         }
         if (progress && progress(user, i + 1, w->count))
@@ -218,7 +254,7 @@ kadr_status weights_read_text(const struct weights *w, struct mem *m, const char
     *size = (size_t)e->packed->bytes;
     *text = mem_alloc(m, chk_align(*size + 1, FILE_DIRECT)); /* whole pages are read */
     if (!*text) return err_nomem(err, name, *size);
-    kadr_status st = weights_read_packed(w, &e->t, 0, *size, *text, err);
+    kadr_status st = read_and_check(w, e, 0, *size, *text, err);
     (*text)[*size] = 0;
     if (!st) return KADR_OK;
     mem_free(*text);

@@ -317,6 +317,18 @@ kadr_status weights_read(const struct weights *w, const struct weights_tensor *t
     return st;
 }
 
+bool weights_is_added_to(const struct weights_tensor *t) {
+    const struct entry *e = (const struct entry *)t;
+    return e && e->lora && packed_is_panels(e);
+}
+
+kadr_status weights_add(const struct weights *w, const struct weights_tensor *t, int64_t row,
+                        int64_t rows, float *to, kadr_error *err) {
+    kadr_status st = lora_merge(w, (const struct entry *)t, row, rows, to, err);
+    if (st) err_context(err, "tensor %s", t->name);
+    return st;
+}
+
 kadr_status weights_fingerprint(const struct weights *w, const char *component, uint64_t *out,
                                 kadr_error *err) {
     char block[CHUNK];

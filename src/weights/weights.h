@@ -45,8 +45,9 @@ void weights_close(struct weights *w); /* `w` may be NULL */
 kadr_status weights_replace(struct weights *w, const char *component, const char *path,
                             kadr_error *err);
 
-/* Merges a LoRA file (kohya or PEFT keys) at that strength into everything read from now on. On
- * failure `w` may only be closed. */
+/* Merges a LoRA file (kohya or PEFT keys) at that strength into everything read from now on; into
+ * panels of a packed model the reader has to add it himself (weights_add). KADR_EUSAGE where panels
+ * are int8. On failure `w` may only be closed. */
 kadr_status weights_add_lora(struct weights *w, const char *path, double strength, kadr_error *err);
 
 /* The most that one weights_read takes from the ledger, for the plan; 0 without LoRA. */
@@ -95,11 +96,25 @@ void weights_convert(const float *from, size_t count, enum dtype dtype, void *to
 bool weights_packing(const struct weights *w, const char **layout, enum dtype *dtype);
 /* Bytes of a tensor of a packed model; 0: of another. */
 uint64_t weights_packed_size(const struct weights_tensor *t);
-/* Bytes [at, at + size) of it, past the page cache (file_read_direct). What is read from its first
- * byte to its last, in order, is checked against the file's checksum the first time. One thread at
- * a time. */
-kadr_status weights_read_packed(const struct weights *w, const struct weights_tensor *t,
-                                uint64_t at, size_t size, void *to, kadr_error *err);
+/* Bytes [at, at + size) of a tensor; `to` has room up to the next multiple of FILE_DIRECT. */
+struct weights_piece {
+    const struct weights_tensor *tensor;
+    uint64_t at;
+    size_t size;
+    void *to;
+};
+/* Reads them past the page cache (file_read_direct), in one request what lies together in the file.
+ * Thread-safe. */
+kadr_status weights_read_packed(const struct weights_piece *pieces, size_t count, kadr_error *err);
+/* To be called for what was read: a tensor that goes by from its first byte to its last, in order,
+ * is checked against the file's checksum, once. One thread at a time. */
+kadr_status weights_check_packed(const struct weights *w, const struct weights_piece *pieces,
+                                 size_t count, kadr_error *err);
+/* Whether a LoRA is to be added to a tensor in panels, and that to rows [row, row + rows) of its
+ * first dimension, which lie at `to` as f32. `t` may be NULL. */
+bool weights_is_added_to(const struct weights_tensor *t);
+kadr_status weights_add(const struct weights *w, const struct weights_tensor *t, int64_t row,
+                        int64_t rows, float *to, kadr_error *err);
 /* Checks all tensors, through a block of `size` bytes. `progress` (may be NULL) returning true ends
  * it. */
 kadr_status weights_verify(const struct weights *w, void *block, size_t size,

@@ -3,6 +3,7 @@
 Needs only Python's standard library. KADR is the program, KADR_MODELS the folder of shipped models.
 """
 
+import ctypes
 import json
 import os
 import pathlib
@@ -19,8 +20,15 @@ import xml.etree.ElementTree
 import zlib
 
 KADR = os.environ["KADR"]
-COMMANDS = ["generate", "board", "tokens", "inspect", "plan", "bench", "doctor", "pack", "verify", "serve", "config", "completion",
+COMMANDS = ["generate", "board", "tokens", "inspect", "plan", "bench", "doctor", "pack", "verify", "serve", "pull", "models", "config", "completion",
             "man", "help", "version"]
+
+
+def can_load(library):
+    try:
+        return bool(ctypes.CDLL(library))
+    except OSError:
+        return False
 
 
 def read_png(path):
@@ -143,7 +151,7 @@ class Help(Cli):
             return done.stdout.split()
 
         self.assertEqual(complete("kadr", "gen"), ["generate"])
-        self.assertEqual(complete("kadr", "generate", "--guid"), ["--guidance", "--guidance-rescale"])
+        self.assertEqual(complete("kadr", "generate", "--guid"), ["--guidance", "--guidance-rescale", "--guidance-interval"])
         self.assertEqual(complete("kadr", "generate", "--precision", "b"), ["bf16"])
         self.assertEqual(complete("kadr", "tokens", "--pl"), ["--plain"])
         self.assertEqual(complete("kadr", "generate", "--pl"), [])
@@ -316,6 +324,24 @@ class Generate(Cli):
     def test_unknown_sampler_lists_the_known(self):
         self.assertIn("euler", self.draw("x", "--sampler", "none-such", status=2).stderr)
 
+    def test_models_are_listed(self):
+        shutil.copytree(pathlib.Path(os.environ["KADR_MODELS"]) / "mini", self.folder / "data/kadr/models/own")
+        (self.folder / "data/kadr/models/broken.safetensors").write_bytes(b"no")
+        place = {"XDG_DATA_HOME": str(self.folder / "data"), "HF_HOME": str(self.folder / "hf")}
+        listed = json.loads(self.kadr("models", "--json", **place).stdout)["models"]
+        self.assertEqual([(m["name"], m["usable"]) for m in listed], [("mini", True), ("broken", False), ("own", True)])
+        self.assertIn("broken.safetensors", listed[1]["why"])
+        self.assertEqual({k: v for k, v in listed[0].items() if k in ("bytes", "kind", "width", "height")},
+                         {k: v for k, v in listed[2].items() if k in ("bytes", "kind", "width", "height")})
+        self.assertEqual(listed[2]["bytes"], sum(p.stat().st_size for p in (self.folder / "data/kadr/models/own").rglob("*") if p.is_file()))
+        # What it needs is what a drawing gets along with. (A sanitized process is larger after it looked at models.)
+        self.assertLess(listed[2]["least_bytes"], listed[2]["whole_bytes"])
+        self.kadr("plan", "x", "-m", "own", "-M", str(listed[2]["least_bytes"] + (2 << 20)), **place)
+        self.kadr("plan", "x", "-m", "own", "-M", str(listed[2]["least_bytes"] // 3), status=4, **place)
+        table = self.kadr("models", **place).stdout
+        self.assertRegex(table, r"own +diffusers folder +\S+ MiB +384x256 +\S+ MiB")
+        self.assertIn("1 more that kadr cannot draw with", table)
+
     def test_full_standard_output_is_told(self):
         if not os.path.exists("/dev/full"):
             self.skipTest("no /dev/full")
@@ -342,7 +368,7 @@ class Interrupt(Cli):
             program.send_signal(number)
             said = program.communicate(timeout=60)[1]
             # The promise is a second; a loaded machine with sanitizers is given more.
-            self.assertLess(time.monotonic() - began, 5)
+            self.assertLess(time.monotonic() - began, 15)
             self.assertEqual(program.returncode, 130)
             self.assertIn(b"interrupted", said)
         self.assertEqual(list(self.folder.iterdir()), [])
@@ -352,7 +378,7 @@ class Interrupt(Cli):
         self.environment["TERM"] = "xterm"
         program = self.start(stderr=side, stdout=subprocess.PIPE)
         os.close(side)
-        said, until = b"", time.monotonic() + 20
+        said, until = b"", time.monotonic() + 60
         while said.count(b"step ") < 3 and time.monotonic() < until:
             said += os.read(main, 4096)
         program.send_signal(signal.SIGINT)
@@ -395,7 +421,6 @@ class Board(Cli):
         self.assertIn("story-board-2/panel-001.png", self.kadr("board", "other/story.txt", "-s", "10", "--steps", "2").stdout)
 
     def test_versions_are_picked_and_revised(self):
-        self.environment |= {"KADR_WIDTH": "192", "KADR_HEIGHT": "128"}  # drafts are half as large
         (self.folder / "story.fountain").write_text("Style: flat\n\nEXT. BEACH - DAY\n\nA red fox.\n\nA blue cat. [[number: 12A]]\n")
         self.assertEqual(self.kadr("board", "init", "story.fountain").stdout, "story.json\n")
         self.assertIn("story.json is there", self.kadr("board", "init", "story.fountain", status=2).stderr)
@@ -417,10 +442,14 @@ class Board(Cli):
         self.assertIn("no version", self.kadr("board", "pick", "out", "12A", "v7", status=2).stderr)
         self.assertIn("number \"5\"", self.kadr("board", "draw", "out", "--panels", "5", status=2).stderr)
         # Drafts are half as large; the final pictures begin from them.
-        self.kadr("board", "draw", "out", "--draft", "--panels", "0A", "--steps", "4")
-        self.assertEqual(read_png(self.folder / "out/panel-000A-v2.png")[:2], (96, 64))
-        self.assertEqual(self.kadr("board", "draw", "out", "--final", "--strength", "0.5", "--steps", "4").stdout, "out/panel-000A-v3.png\n")
-        self.assertEqual(read_png(self.folder / "out/panel-000A-v3.png")[:2], (192, 128))
+        size = ["-W", "256", "-H", "272", "--steps", "4"]
+        self.kadr("board", "draw", "out", "--draft", "--panels", "0A", *size)
+        self.assertEqual(read_png(self.folder / "out/panel-000A-v2.png")[:2], (128, 136))
+        self.assertEqual(self.kadr("board", "draw", "out", "--final", "--strength", "0.5", *size).stdout, "out/panel-000A-v3.png\n")
+        self.assertEqual(read_png(self.folder / "out/panel-000A-v3.png")[:2], (256, 272))
+        # Too small to be halved.
+        self.kadr("board", "draw", "out", "--draft", "--panels", "1", "-W", "248", "-H", "256", "--steps", "2")
+        self.assertEqual(read_png(self.folder / "out/panel-001-v3.png")[:2], (248, 256))
 
     def test_a_killed_run_goes_on_with_the_same_bytes(self):
         (self.folder / "story.txt").write_text("\n\n".join(f"A red fox number {i}." for i in range(6)))
@@ -506,23 +535,79 @@ class Looking(Cli):
         self.assertEqual([rows[c] for c in ("8 GB", "16 GB", "24 GB")], ["balanced", "large", "quality"])
         self.assertIn("Recommended", self.kadr("doctor", "-m", "mini").stdout)
 
+    def test_doctor_keeps_what_drawings_taught(self):
+        """A correction is of the rates that it was learnt with: measuring again does not multiply the two."""
+        self.kadr("doctor", "-m", "mini")
+        machine = pathlib.Path(self.environment["XDG_CACHE_HOME"]) / "kadr" / "machine.json"
+        known = json.loads(machine.read_text())
+        known["f32 small"] |= {"product_flops": 1e9, "denoise": 2.0}
+        machine.write_text(json.dumps(known))
+        report = json.loads(self.kadr("doctor", "-m", "mini", "--json").stdout)
+        self.assertGreater(report["machine"]["f32_gflop_per_second"], 1.5)
+        self.assertEqual(json.loads(machine.read_text())["f32 small"], known["f32 small"])
+
+    def test_blas(self):
+        """A library for products in f32: refused by name, or told of; threads, budget and group do not change a bit."""
+        for name, why in (("libnothing.so", "libnothing.so"), ("libm.so.6", "has no cblas_sgemm")):
+            self.environment["KADR_BLAS"] = name
+            self.assertIn(why, self.kadr("doctor", status=2).stderr)
+        name = next((n for n in ("libopenblas.so.0", "libopenblas.dylib") if can_load(n)), None)
+        if not name:
+            self.skipTest("no OpenBLAS here")
+        self.environment["KADR_BLAS"] = name
+        report = json.loads(self.kadr("doctor", "--json").stdout)
+        self.assertEqual(report["machine"]["multiplier"], name)
+        self.assertIn(f"f32 products by {name}", self.kadr("doctor").stdout)
+        drawn = []
+        for options in ([], ["--threads", "1"], ["--threads", "3", "--memory", "60M", "--count", "2"]):
+            self.draw("a fox", "-s", "3", "--precision", "f32", "-o", "a.png", *options)
+            path = self.folder / "a.png"
+            drawn.append(read_png(path if path.exists() else self.folder / "a-1.png")[2])
+            for p in self.folder.glob("a*.png"):
+                p.unlink()
+        self.assertEqual(drawn[0], drawn[1])
+        self.assertEqual(drawn[0], drawn[2])
+
     def test_bench(self):
         steps = json.loads(self.kadr("bench", "--step", "--steps", "3", "--json").stdout)
         self.assertEqual(len(steps["steps"]), 3)
         self.assertEqual(steps["seconds_per_step"], sorted(steps["steps"])[1])
         self.assertLessEqual(steps["tflop_per_step"], 1)
+        kinds = {o["kind"]: o for o in steps["operations"]}
+        self.assertTrue({"linear", "conv", "attention", "layer_norm"} <= set(kinds), kinds)
+        self.assertAlmostEqual(sum(o["share"] for o in kinds.values()), 1)
+        flops = sum(o["seconds"] * o.get("gflop_per_second", 0) for o in kinds.values())
+        self.assertAlmostEqual(flops / 1e3 / steps["tflop_per_step"], 1, 2)
+        mean = sum(steps["steps"]) / len(steps["steps"])
+        self.assertLessEqual(sum(o["seconds"] for o in kinds.values()), mean)
         small = ["bench", "--steps", "1", "-W", "96", "-H", "64"]
         whole = json.loads(self.kadr(*small, "--json").stdout)
         self.assertGreater(whole["six_seconds"], whole["one_seconds"])
         self.assertIn("6 pictures", self.kadr(*small).stdout)
 
+    def refuses_3x3_in_int8(self):
+        """So packed files were before: nothing is drawn from one."""
+        data, name = (self.folder / "mini.kadr").read_bytes(), b"unet.down_blocks.0.resnets.0.conv1.weight"
+        item = name + rb'\":{\"form\":\"panels\",\"dtype\":\"'
+        self.assertEqual(data.count(item + b"bf16"), 1)
+        (self.folder / "old.kadr").write_bytes(data.replace(item + b"bf16", item + b"int8"))
+        error = self.kadr("generate", "a fox", "-m", "old.kadr", "-o", "old.png", status=3).stderr
+        self.assertRegex(error, rf"old\.kadr: {name.decode()} is packed in int8, .*pack the model again")
+        self.assertFalse((self.folder / "old.png").exists())
+
     def test_packed_model_draws_the_same(self):
         model = pathlib.Path(os.environ["KADR_MODELS"]) / "mini"
-        self.kadr("pack", model, "-o", "mini.kadr", "--weights", "f32")
-        self.kadr("verify", "mini.kadr")
-        self.draw("a fox", "-s", "3", "-o", "a.png")
-        self.draw("a fox", "-s", "3", "-o", "b.png", "-m", "mini.kadr")
-        self.assertEqual(read_png(self.folder / "a.png")[2], read_png(self.folder / "b.png")[2])
+        size = {}
+        for weights, precision in (("int8", "int8"), ("f16", "f32"), ("f32", "f32")):
+            self.kadr("pack", model, "-o", "mini.kadr", "--weights", weights)
+            size[weights] = (self.folder / "mini.kadr").stat().st_size
+            self.kadr("verify", "mini.kadr")
+            self.draw("a fox", "-s", "3", "-o", "a.png", "--precision", precision)
+            self.draw("a fox", "-s", "3", "-o", "b.png", "-m", "mini.kadr")
+            self.assertEqual(read_png(self.folder / "a.png")[2], read_png(self.folder / "b.png")[2], weights)
+            if weights == "int8":
+                self.refuses_3x3_in_int8()
+        self.assertLess(size["f16"], 0.62 * size["f32"])  # small tensors fill pages of 4096 bytes, too
         data = bytearray((self.folder / "mini.kadr").read_bytes())
         data[len(data) // 2] ^= 1
         (self.folder / "mini.kadr").write_bytes(data)

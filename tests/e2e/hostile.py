@@ -234,6 +234,27 @@ class Packed(Hostile):
             with self.subTest(change):
                 self.refused(lambda about: about["items"][self.WEIGHT].update(change), self.WEIGHT)
 
+    def test_f16(self):
+        """Values are rounded to the nearest f16; what f16 cannot hold is refused, and leaves no file."""
+        table, model = "text_encoder.text_model.embeddings.token_embedding.weight", self.folder / "model"
+        shutil.copytree(MICRO, model)
+        own, data = header(model / "text_encoder" / "model.safetensors")
+        name = next(n for n in own if n.endswith("token_embedding.weight"))
+        begin, end = own[name]["data_offsets"]
+        values = struct.unpack(f"<{(end - begin) // 4}f", data[begin:end])
+        self.kadr("pack", "model", "-o", "half.kadr", "--weights", "f16", "-q")
+        packed, bytes_ = header(self.folder / "half.kadr")
+        item = json.loads(packed["__metadata__"]["kadr"])["items"][table]
+        self.assertEqual((item["form"], item["dtype"], item["bytes"]), ("rows", "f16", 2 * len(values)))
+        at = packed[table]["data_offsets"][0]
+        self.assertEqual(bytes_[at : at + 2 * len(values)], struct.pack(f"<{len(values)}e", *values))
+        self.kadr("generate", "x", "-m", "half.kadr", *SMALL, "-o", "x.png")
+        large = data[: end - 4] + struct.pack("<f", 65520.0) + data[end:]
+        write_header(model / "text_encoder" / "model.safetensors", own, large)
+        done = self.kadr("pack", "model", "-o", "large.kadr", "--weights", "f16", "-q", status=3)
+        self.assertIn(f"{table}: 65520 is more than f16 holds", done.stderr)
+        self.must_be_clean("model", "half.kadr", "good.kadr", "x.png", "x.kadr.json")
+
     def test_what_is_said_of_the_whole(self):
         self.refused(lambda about: about.update(version=2), "version 2")
         self.refused(lambda about: about.update(dtype="f31"))

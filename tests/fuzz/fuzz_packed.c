@@ -82,9 +82,13 @@ static void read_all(struct mem *m, struct weights *w) {
         const struct weights_tensor *t = weights_at(w, i);
         uint64_t bytes = weights_packed_size(t);
         if (bytes > MOST) abort();
-        must_tell(weights_read_packed(w, t, 0, (size_t)bytes, to, &err), &err);
-        must_tell(weights_read_packed(w, t, 0, (size_t)bytes / 2, to, &err), &err);
-        if (!weights_read_packed(w, t, bytes, 1, to, &err)) abort();
+        const struct weights_piece pieces[] = {
+            {t, 0, (size_t)bytes, to}, {t, 0, (size_t)bytes / 2, to}, {t, bytes, 1, to}};
+        must_tell(weights_read_packed(pieces, 1, &err), &err);
+        must_tell(weights_check_packed(w, pieces, 1, &err), &err);
+        must_tell(weights_read_packed(pieces, 2, &err), &err);
+        must_tell(weights_check_packed(w, pieces, 2, &err), &err);
+        if (!weights_read_packed(pieces, 3, &err)) abort();
         if (t->dtype == DTYPE_F32 || t->dtype == DTYPE_BF16)
             must_tell(weights_read(w, t, 0, 1, to, &err), &err);
         size_t size;

@@ -49,7 +49,7 @@ static void put_checksums_right(uint8_t *p, size_t size) {
 
 static void decode(const uint8_t *data, size_t size) {
     struct mem *m = mem_open((size_t)64 << 20);
-    struct image_limits limits = {1 << 20, 1 << 20};
+    struct image_limits limits = {1 << 20, 1 << 20, 0};
     struct image im;
     struct arena a;
     struct image_text *texts;

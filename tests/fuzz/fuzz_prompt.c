@@ -20,8 +20,8 @@ static void leave(void) {
 static void arrive(void) {
     kadr_error err;
     lasting = mem_open(0);
-    if (tokenizer_open_shipped(lasting, TOKENIZER_SDXL_1, &tokenizers[0], &err) ||
-        tokenizer_open_shipped(lasting, TOKENIZER_SDXL_2, &tokenizers[1], &err))
+    if (tokenizer_open_shipped(lasting, TOKENIZER_SDXL_1, NULL, &tokenizers[0], &err) ||
+        tokenizer_open_shipped(lasting, TOKENIZER_SDXL_2, NULL, &tokenizers[1], &err))
         abort();
     atexit(leave);
 }

@@ -29,8 +29,8 @@ static void arrive(void) {
     snprintf(path, sizeof path, "%s/tokenizer.json", folder);
     lasting = mem_open(0);
     for (int i = 0; i < 2; i++)
-        if (tokenizer_open_shipped(lasting, i ? TOKENIZER_SDXL_2 : TOKENIZER_SDXL_1, &shipped[i],
-                                   &err))
+        if (tokenizer_open_shipped(lasting, i ? TOKENIZER_SDXL_2 : TOKENIZER_SDXL_1, NULL,
+                                   &shipped[i], &err))
             abort();
     atexit(leave);
 }
@@ -63,7 +63,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         struct tokenizer *t = NULL;
         FILE *f = fopen(path, "wb");
         if (!f || fwrite(data, 1, json, f) != json || fclose(f)) abort();
-        kadr_status st = tokenizer_open(m, folder, &t, &err);
+        kadr_status st = tokenizer_open(m, folder, NULL, &t, &err);
         if (st) {
             if (err.status != st || !err.message[0]) abort();
         } else encode(m, t, text, length);

@@ -23,10 +23,6 @@
 
 #define EMBEDS_BAR 1e-4
 #define LATENTS_BAR 1e-4
-/* Of the one picture that magnifies: diffusers' own moves by 1.7e-4 when 6e-7 is added to its
- * UNet's output, what rounding is; every other picture moves by less than 1e-5. */
-#define MAGNIFYING "inpaint_whole"
-#define MAGNIFIED_BAR 1e-3
 /* With casts, which hold keys and values in f16: its rounding is 5e-4 of them. */
 #define CASTS_BAR 1e-3
 #define PICTURE_BAR 45.0 /* dB */
@@ -129,9 +125,7 @@ static void draw_with_casts(kadr_context *ctx, struct mem *m, const char *model,
         printf("    %-18s latents %.1e  picture %5.1f dB\n", name, c.latents, c.picture);
         json_t *wanted = json_object_get(options, "count");
         assert_int_equal(c.pictures, wanted ? json_integer_value(wanted) : 1);
-        double bar = casts                           ? CASTS_BAR
-                     : strcmp(name, MAGNIFYING) == 0 ? MAGNIFIED_BAR
-                                                     : LATENTS_BAR;
+        double bar = casts ? CASTS_BAR : LATENTS_BAR;
         if (!(c.latents <= bar) || !(c.picture >= PICTURE_BAR))
             fail_msg("%s: %s: latents %g, picture %g dB; expected %g and %g dB", folder, name,
                      c.latents, c.picture, bar, PICTURE_BAR);
@@ -396,7 +390,9 @@ static double median(double *list, size_t n) {
     return (list[n / 2] + list[(n - 1) / 2]) / 2;
 }
 
-/* Five of the fifty pictures (with KADR_FEW two); all with KADR_LONG=1. */
+/* Ten of the fifty pictures (with KADR_FEW two); all with KADR_LONG=1. Where a picture could become
+ * this or that, rounding decides: single ones are between 23 and 50 dB, and the median of five
+ * would be chance. */
 static void narrow(void **state) {
     (void)state;
     const char *data = getenv("KADR_TEST_DATA");
@@ -410,7 +406,7 @@ static void narrow(void **state) {
     json_t *all = json_load_file(path, 0, &e);
     if (!all) fail_msg("%s: %s", path, e.text);
     json_t *pictures = json_object_get(all, "pictures");
-    size_t count = json_array_size(pictures), step = 10, n = 0;
+    size_t count = json_array_size(pictures), step = 5, n = 0;
     if (getenv("KADR_LONG")) step = 1;
     if (getenv("KADR_FEW")) step = 40;
     assert_int_equal(count, 50);

@@ -1,6 +1,7 @@
 /* Each network against diffusers and transformers: text encoders, UNet (conditioning and one step),
  * VAE both ways, for every model that tests/reference/stages.py made goldens of. f32 to 1e-4 of the
- * output's norm; bf16 no farther from f32 than PyTorch in bf16 is (golden/bf16.json).
+ * output's norm; bf16 no farther from f32 than PyTorch in bf16 is (golden/bf16.json), the UNet in
+ * int8 no farther than PyTorch with layers quantised by the same scheme (golden/int8.json).
  * KADR_TEST_DATA names the folder of the data. With KADR_GOLDEN_MODEL and KADR_GOLDEN_DATA another
  * model is compared with its goldens, as tests/reference/fullshape.py makes them.
  */
@@ -22,14 +23,15 @@
 struct golden {
     const char *folder, *data; /* of the model, of its goldens */
     enum dtype dtype;
-    const json_t *bars; /* of bf16, by stage; NULL: only told */
+    const json_t *bars; /* of bf16 or int8, by stage; NULL: only told */
 };
 
 static double bar_of(const struct golden *g, const char *stage) {
     if (g->dtype == DTYPE_F32) return 1e-4;
     const json_t *l2 = json_object_get(json_object_get(g->bars, stage), "l2");
-    if (g->bars && !l2) fail_msg("bf16.json: no %s", stage);
-    return l2 ? json_number_value(l2) : 1;
+    if (g->bars && !l2) fail_msg("no bar for %s", stage);
+    /* The bars of int8 are the edge of what chance gave PyTorch. */
+    return l2 ? json_number_value(l2) * (g->dtype == DTYPE_I8 ? 1.05 : 1) : 1;
 }
 
 static void check(const struct golden *g, struct stage *s, const struct safetensors *file,
@@ -80,7 +82,7 @@ static void unet(const struct golden *g, const char *tag) {
     struct safetensors file;
     kadr_error err;
     struct unet_config c;
-    stage_open(&s, g->folder, g->dtype, 2);
+    stage_open(&s, g->folder, g->dtype == DTYPE_I8 ? DTYPE_BF16 : g->dtype, 2);
     snprintf(path, sizeof path, "%s/unet_%s.safetensors", g->data, tag);
     golden_open(&file, s.mem, path);
     must(unet_read_config(weights_config(s.weights, "unet"), &c, &err), &err);
@@ -88,8 +90,11 @@ static void unet(const struct golden *g, const char *tag) {
     const struct safetensors_tensor *prompt = safetensors_find(&file, "prompt_embeds");
     assert_non_null(latents);
     assert_non_null(prompt);
-    const struct unet_shape shape = {
-        .n = latents->dim[0], .h = latents->dim[2], .w = latents->dim[3], .prompt = prompt->dim[1]};
+    const struct unet_shape shape = {.n = latents->dim[0],
+                                     .h = latents->dim[2],
+                                     .w = latents->dim[3],
+                                     .prompt = prompt->dim[1],
+                                     .int8 = g->dtype == DTYPE_I8};
     unet_conditioning_graph(&s.graph[0], &c, &shape);
     unet_graph(&s.graph[1], &c, &shape);
     stage_ready(&s);
@@ -135,8 +140,8 @@ static void vae(const struct golden *g) {
 }
 
 static void all_stages(const struct golden *g) {
-    text(g);
-    vae(g);
+    if (g->dtype != DTYPE_I8) text(g);
+    if (g->dtype != DTYPE_I8) vae(g);
     unet(g, "a");
     unet(g, "b");
 }
@@ -144,22 +149,24 @@ static void all_stages(const struct golden *g) {
 /* The state is the model's name. */
 static void model(void **state) {
     const char *name = *state, *data = getenv("KADR_TEST_DATA");
-    char folder[400], golden[400], bf16[400];
+    char folder[400], golden[400], bars[400];
     assert_non_null(data);
     bool mini = strcmp(name, "mini") == 0;
     snprintf(folder, sizeof folder, "%s/%s/%s", data, mini ? "../../models" : "models", name);
     snprintf(golden, sizeof golden, "%s/golden/%s", data, name);
-    snprintf(bf16, sizeof bf16, "%s/golden/bf16.json", data);
     struct golden g = {folder, golden, DTYPE_F32, NULL};
     all_stages(&g);
-    json_error_t e;
-    json_t *bars = json_load_file(bf16, 0, &e);
-    if (!bars) fail_msg("%s: %s", bf16, e.text);
-    g.dtype = DTYPE_BF16;
-    g.bars = json_object_get(json_object_get(bars, "stages"), name);
-    assert_non_null(g.bars);
-    all_stages(&g);
-    json_decref(bars);
+    for (int narrow = 0; narrow < 2; narrow++) {
+        json_error_t e;
+        g.dtype = narrow ? DTYPE_I8 : DTYPE_BF16;
+        snprintf(bars, sizeof bars, "%s/golden/%s.json", data, dtype_name(g.dtype));
+        json_t *all = json_load_file(bars, 0, &e);
+        if (!all) fail_msg("%s: %s", bars, e.text);
+        g.bars = json_object_get(json_object_get(all, "stages"), name);
+        assert_non_null(g.bars);
+        all_stages(&g);
+        json_decref(all);
+    }
 }
 
 /* The state is the precision. */
@@ -177,9 +184,10 @@ int main(void) {
         {"tiny-b", model, NULL, NULL, names[2]}, {"tiny-c", model, NULL, NULL, names[3]},
         {"micro", model, NULL, NULL, names[4]},
     };
-    static enum dtype dtypes[] = {DTYPE_F32, DTYPE_BF16};
+    static enum dtype dtypes[] = {DTYPE_F32, DTYPE_BF16, DTYPE_I8};
     const struct CMUnitTest other[] = {{"f32", another_model, NULL, NULL, &dtypes[0]},
-                                       {"bf16", another_model, NULL, NULL, &dtypes[1]}};
+                                       {"bf16", another_model, NULL, NULL, &dtypes[1]},
+                                       {"int8", another_model, NULL, NULL, &dtypes[2]}};
     return getenv("KADR_GOLDEN_MODEL") ? cmocka_run_group_tests(other, NULL, NULL)
                                        : cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -57,7 +57,9 @@ BINARY(emulated_div, a.f[l] / b.f[l])
 BINARY(emulated_max, a.f[l] > b.f[l] ? a.f[l] : b.f[l])
 BINARY(emulated_min, a.f[l] < b.f[l] ? a.f[l] : b.f[l])
 UNARY(emulated_round, nearbyintf(a.f[l]))
+BINARY(emulated_scalef, ldexpf(a.f[l], (int)floorf(b.f[l])))
 BINARY_WHOLE(emulated_add_whole, a.u[l] + b.u[l])
+BINARY_WHOLE(emulated_sub_whole, a.u[l] - b.u[l])
 BINARY_WHOLE(emulated_and, a.u[l] & b.u[l])
 BINARY_WHOLE(emulated_or, a.u[l] | b.u[l])
 QUARTERS(emulated_unpacklo, _mm_unpacklo_ps)
@@ -150,6 +152,31 @@ EMULATE __m512 emulated_quarters(__m512 a_, __m512 b_, int pick) {
     r.q[3] = b.q[pick >> 6 & 3];
     return r.v;
 }
+EMULATE __m512 emulated_from_whole(__m512i a_) {
+    union lanes a = {.i = a_}, r;
+    for (int l = 0; l < 16; l++) r.f[l] = (float)a.s[l];
+    return r.v;
+}
+EMULATE __m128i emulated_to_bytes(__m512i a_) {
+    union lanes a = {.i = a_};
+    int8_t bytes[16];
+    __m128i r;
+    for (int l = 0; l < 16; l++)
+        bytes[l] = (int8_t)(a.s[l] > 127 ? 127 : a.s[l] < -128 ? -128 : a.s[l]);
+    memcpy(&r, bytes, sizeof r);
+    return r;
+}
+/* Unsigned bytes of a, signed ones of b: each lane gains four products. */
+EMULATE __m512i emulated_dot_bytes(__m512i s_, __m512i a_, __m512i b_) {
+    union lanes s = {.i = s_}, a = {.i = a_}, b = {.i = b_};
+    for (int l = 0; l < 16; l++)
+        for (int i = 0; i < 4; i++)
+            s.s[l] += (uint8_t)(a.u[l] >> 8 * i) * (int8_t)(b.u[l] >> 8 * i);
+    return s.i;
+}
+EMULATE void emulated_store_whole(void *p, __m512i v) {
+    memcpy(p, &v, sizeof v);
+}
 /* Pairs of bf16: each lane gains both products. */
 EMULATE __m512 emulated_dot(__m512 s_, __m512bh a_, __m512bh b_) {
     union lanes s = {.v = s_}, a = {.b = a_}, b = {.b = b_};
@@ -188,6 +215,7 @@ EMULATE __m512 emulated_dot(__m512 s_, __m512bh a_, __m512bh b_) {
 #define _mm512_fmadd_ps emulated_fma
 #undef _mm512_roundscale_ps
 #define _mm512_roundscale_ps(a, how) emulated_round(a)
+#define _mm512_scalef_ps emulated_scalef
 #define _mm512_cvtps_epi32 emulated_to_whole
 #define _mm512_add_epi32 emulated_add_whole
 #define _mm512_and_si512 emulated_and
@@ -212,9 +240,17 @@ EMULATE __m512 emulated_dot(__m512 s_, __m512bh a_, __m512bh b_) {
 #undef _mm512_shuffle_f32x4
 #define _mm512_shuffle_f32x4 emulated_quarters
 #define _mm512_dpbf16_ps emulated_dot
+#define _mm512_sub_epi32 emulated_sub_whole
+#define _mm512_cvtepi32_ps emulated_from_whole
+#define _mm512_cvtsepi32_epi8 emulated_to_bytes
+#define _mm512_dpbusd_epi32 emulated_dot_bytes
+#define _mm512_storeu_si512 emulated_store_whole
 
 #define kernels_avx512 emulated_avx512
 #define kernels_avx512_bf16 emulated_avx512_bf16
+#define kernels_avx512_vnni emulated_avx512_vnni
 #include "backend/cpu/x86/avx512.c"
 
 #include "backend/cpu/x86/avx512_bf16.c"
+
+#include "backend/cpu/x86/avx512_vnni.c"

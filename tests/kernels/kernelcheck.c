@@ -3,11 +3,14 @@
  * and the worst difference.
  *
  *     kernelcheck [SHAPES]              1,000 unless said otherwise
+ *     kernelcheck --blas [SHAPES]       the BLAS that is used (KADR_BLAS) alone
  *     kernelcheck --bench [NAME]        operations at SDXL's shapes against this machine's peak
+ *     kernelcheck --peak                that peak, as JSON
  */
 #include "kernelcheck.h"
 
 #include "backend/cpu/bits.h"
+#include "backend/cpu/blas.h"
 #include "base/cpu.h"
 
 #include <math.h>
@@ -18,16 +21,28 @@
 #define GUARD 64
 #define GUARD_BYTE 0xA5
 
+static void kernels_c_all(struct kernels *k) {
+    kernels_c(k);
+    kernels_c_i8(k);
+    kernels_c_winograd(k);
+}
+
 const struct level levels[] = {
-    {"c", kernels_c, 0, NULL},
+    {"c", kernels_c_all, 0, {NULL}},
 #if defined(__x86_64__)
-    {"avx2", kernels_avx2, CPU_AVX2, peak_avx2},
-    {"avx512", kernels_avx512, CPU_AVX512, NULL},
-    {"avx512bf16", kernels_avx512_bf16, CPU_AVX512_BF16, NULL},
-    {"avx512 in C", emulated_avx512, CPU_AVX2, NULL},
-    {"bf16 in C", emulated_avx512_bf16, CPU_AVX2, NULL},
+    {"avx2", kernels_avx2, CPU_AVX2, {peak_avx2}},
+    {"avx2 int8", kernels_avx2_i8, CPU_AVX2, {NULL}},
+    {"avx512", kernels_avx512, CPU_AVX512, {peak_avx512}},
+    {"avx512bf16", kernels_avx512_bf16, CPU_AVX512_BF16, {[PEAK_BF16] = peak_avx512_bf16}},
+    {"avx512vnni", kernels_avx512_vnni, CPU_AVX512_VNNI, {[PEAK_I8] = peak_avx512_vnni}},
+    {"avx512 in C", emulated_avx512, CPU_AVX2, {NULL}},
+    {"bf16 in C", emulated_avx512_bf16, CPU_AVX2, {NULL}},
+    {"vnni in C", emulated_avx512_vnni, CPU_AVX2, {NULL}},
 #elif defined(__aarch64__)
-    {"neon", kernels_neon, CPU_NEON, NULL},
+    {"neon", kernels_neon, CPU_NEON, {NULL}},
+    {"neon int8", kernels_neon_i8, CPU_NEON, {NULL}},
+    {"dot", kernels_neon_dot, CPU_NEON_DOT, {NULL}},
+    {"i8mm", kernels_neon_i8mm, CPU_NEON_I8MM, {NULL}},
 #endif
 };
 const size_t level_count = sizeof levels / sizeof *levels;
@@ -125,42 +140,54 @@ static void close_area(struct outcome *o, struct area *a) {
 
 typedef void check_fn(const struct kernels *k, const struct kernels *c, struct outcome *o);
 
-/* C of a product, by the reference, from operands in f32. */
-static void reference_product(const struct kernels *c, int rows, int panels, size_t depth,
-                              const float *a, size_t a_stride, const float *b, float *out,
-                              size_t stride, bool accumulate) {
-    for (int r = 0; r < rows; r++)
-        for (int p = 0; p < panels; p++)
-            c->gemm_f32.run(1, 1, depth, (const char *)a + (size_t)r * a_stride, a_stride,
-                            b + (size_t)p * depth * PANEL, depth * PANEL * 4,
-                            out + (size_t)r * stride + (size_t)p * PANEL, stride, accumulate);
+/* The reference's own tile is one row by one panel. */
+static void reference_product(const struct gemm_kernel *c, const struct gemm_tile *all) {
+    struct gemm_tile t = *all;
+    t.rows = t.panels = 1;
+    for (int r = 0; r < all->rows; r++)
+        for (int p = 0; p < all->panels; p++) {
+            t.a = (const char *)all->a + (size_t)r * t.a_stride;
+            t.b = (const char *)all->b + (size_t)p * t.b_stride;
+            t.c = all->c + (size_t)r * t.c_stride + (size_t)p * PANEL;
+            c->run(&t);
+        }
 }
 
 static void check_gemm(const struct gemm_kernel *k, const struct kernels *c, enum dtype type,
                        struct outcome *o) {
     if (!k->run) return;
-    int rows = 1 + (int)below((uint32_t)k->rows), panels = below(2) ? k->panels : 1;
-    size_t depth = size(300), narrow = type == DTYPE_BF16 ? 2 : 1, bytes = dtype_size(type);
-    depth += depth % narrow;
-    size_t a_stride = (depth + below(3) * narrow) * bytes, b_stride = depth * PANEL * bytes;
-    size_t c_stride = (size_t)panels * PANEL + below(9);
-    size_t out = (size_t)(rows - 1) * c_stride + (size_t)panels * PANEL;
-    size_t a_count = (size_t)(rows - 1) * (a_stride / bytes) + depth;
-    struct area a = filled(type, a_count), b = filled(type, (size_t)panels * depth * PANEL);
-    struct area a32 = area_open(a_count * 4), b32 = area_open((size_t)panels * depth * PANEL * 4);
+    const size_t narrow = type == DTYPE_BF16 ? 2 : 1, bytes = dtype_size(type);
+    struct gemm_tile t = {.rows = 1 + (int)below((uint32_t)k->rows),
+                          .panels = below(2) ? k->panels : 1,
+                          .k = size(200),
+                          .pieces = 1 + below(3),
+                          .accumulate = below(2),
+                          .ahead_step = 8 * below(9)};
+    t.k += t.k % narrow;
+    size_t depth = t.k * t.pieces, panels = (size_t)t.panels, rows = (size_t)t.rows;
+    size_t row = t.k + below(3) * narrow, piece = row * rows + below(3) * narrow;
+    if (below(2)) piece = t.k, row = t.k * t.pieces; /* one after the other */
+    size_t a_count = (rows - 1) * row + (t.pieces - 1) * piece + t.k;
+    t.c_stride = panels * PANEL + below(9);
+    size_t out = (rows - 1) * t.c_stride + panels * PANEL;
+    struct area a = filled(type, a_count), b = filled(type, panels * depth * PANEL);
+    struct area a32 = area_open(a_count * 4), b32 = area_open(panels * depth * PANEL * 4);
     struct area x = filled(DTYPE_F32, out), y = area_open(out * 4);
     memcpy(y.at, x.at, out * 4);
     c->convert(a32.at, DTYPE_F32, a.at, type, a_count);
-    for (int p = 0; p < panels; p++) {
-        float *to = (float *)(void *)b32.at + (size_t)p * depth * PANEL;
-        if (type == DTYPE_BF16) c->unpack(to, b.at + (size_t)p * b_stride, depth);
-        else memcpy(to, b.at + (size_t)p * b_stride, b_stride);
+    t.b_stride = depth * PANEL * bytes;
+    for (size_t p = 0; p < panels; p++) {
+        float *to = (float *)(void *)b32.at + p * depth * PANEL;
+        if (type == DTYPE_BF16) c->unpack(to, b.at + p * t.b_stride, depth);
+        else memcpy(to, b.at + p * t.b_stride, t.b_stride);
     }
-    bool accumulate = below(2);
-    k->run(rows, panels, depth, a.at, a_stride, b.at, b_stride, (float *)(void *)x.at, c_stride,
-           accumulate);
-    reference_product(c, rows, panels, depth, (float *)(void *)a32.at, a_stride / bytes * 4,
-                      (float *)(void *)b32.at, (float *)(void *)y.at, c_stride, accumulate);
+    struct gemm_tile in_f32 = t;
+    t.a = a.at, t.b = t.ahead = b.at, t.c = (float *)(void *)x.at;
+    t.a_stride = row * bytes, t.a_piece = piece * bytes;
+    k->run(&t);
+    in_f32.a = a32.at, in_f32.b = b32.at, in_f32.c = (float *)(void *)y.at;
+    in_f32.a_stride = row * 4, in_f32.a_piece = piece * 4, in_f32.b_stride = depth * PANEL * 4;
+    reference_product(&c->gemm_f32, &in_f32);
     /* A fused product rounds once where C rounds twice: the sum of many is that much apart. */
     compare(o, x.at, y.at, DTYPE_F32, out, 1e-6 * (double)(depth + 8));
     struct area *all[] = {&a, &b, &a32, &b32, &x, &y};
@@ -173,6 +200,148 @@ static void check_gemm_f32(const struct kernels *k, const struct kernels *c, str
 
 static void check_gemm_bf16(const struct kernels *k, const struct kernels *c, struct outcome *o) {
     check_gemm(&k->gemm_bf16, c, DTYPE_BF16, o);
+}
+
+/* Bytes from -127 to 127, among them rows of nothing but the largest: sums may not be cut. */
+static struct area filled_bytes(size_t n) {
+    struct area a = area_open(n);
+    bool large = below(4) == 0;
+    for (size_t i = 0; i < n; i++) a.at[i] = (unsigned char)(large ? 127 : (int)below(255) - 127);
+    return a;
+}
+
+/* The same integers as the reference, whatever the bytes of A are counted from. */
+static void check_gemm_i8(const struct kernels *k, const struct kernels *c, struct outcome *o) {
+    const struct gemm_kernel *kernel = &k->gemm_i8;
+    struct gemm_tile t = {.rows = 1 + (int)below((uint32_t)kernel->rows),
+                          .panels = below(2) ? kernel->panels : 1,
+                          .k = 4 * size(200),
+                          .pieces = 1 + below(3),
+                          .accumulate = below(2),
+                          .ahead_step = 8 * below(9)};
+    size_t depth = t.k * t.pieces, rows = (size_t)t.rows, panels = (size_t)t.panels;
+    t.a_stride = depth + below(9);
+    t.a_piece = below(2) ? t.k : t.a_stride * rows;
+    t.b_stride = depth * PANEL;
+    t.c_stride = panels * PANEL + below(9);
+    size_t out = (rows - 1) * t.c_stride + panels * PANEL;
+    struct area a = filled_bytes((rows - 1) * t.a_stride + (t.pieces - 1) * t.a_piece + t.k);
+    struct area a2 = area_open(a.bytes), b = filled_bytes(panels * t.b_stride);
+    struct area x = area_open(out * 4), y = area_open(out * 4);
+    for (size_t i = 0; i < a.bytes; i++) a2.at[i] = (unsigned char)(a.at[i] + k->i8_zero);
+    for (size_t i = 0; i < out; i++) ((int32_t *)(void *)x.at)[i] = (int32_t)below(1u << 20);
+    memcpy(y.at, x.at, out * 4);
+    t.a = a2.at, t.b = t.ahead = b.at, t.c = (float *)(void *)x.at;
+    kernel->run(&t);
+    t.a = a.at, t.c = (float *)(void *)y.at;
+    reference_product(&c->gemm_i8, &t);
+    for (size_t p = 0; p < panels; p++) {
+        const unsigned char *panel = b.at + p * t.b_stride;
+        for (size_t j = 0; j < PANEL; j++) {
+            int32_t sum = 0;
+            for (size_t i = 0; i < depth; i++)
+                sum += (int8_t)panel[(i / 4 * PANEL + j) * 4 + i % 4];
+            for (size_t r = 0; r < rows; r++)
+                ((int32_t *)(void *)x.at)[r * t.c_stride + p * PANEL + j] -= k->i8_zero * sum;
+        }
+    }
+    if (memcmp(x.at, y.at, out * 4)) o->wrong = true;
+    struct area *all[] = {&a, &a2, &b, &x, &y};
+    for (size_t i = 0; i < 5; i++) close_area(o, all[i]);
+}
+
+/* The same bytes at every level, whatever they are counted from. */
+static void check_quantise(const struct kernels *k, const struct kernels *c, struct outcome *o) {
+    static const enum dtype types[] = {DTYPE_F32, DTYPE_BF16, DTYPE_F16};
+    enum dtype type = types[below(3)];
+    size_t n = size(200);
+    struct area values = filled(type, n), x = area_open(n), y = area_open(n);
+    float top = k->peak(values.at, type, n);
+    if (top != c->peak(values.at, type, n)) o->wrong = true;
+    k->quantise(x.at, values.at, type, n, 127 / top);
+    c->quantise(y.at, values.at, type, n, 127 / top);
+    for (size_t i = 0; i < n; i++) {
+        int is = (int8_t)(x.at[i] - k->i8_zero);
+        if (is != (int8_t)y.at[i] || is < -127) o->wrong = true;
+    }
+    struct area *all[] = {&values, &x, &y};
+    for (size_t i = 0; i < 3; i++) close_area(o, all[i]);
+}
+
+static void check_dequantise(const struct kernels *k, const struct kernels *c, struct outcome *o) {
+    size_t rows = size(20), stride = PANEL + below(9), out = (rows - 1) * stride + PANEL;
+    struct area x = area_open(out * 4), y = area_open(out * 4), by = filled(DTYPE_F32, rows);
+    struct i8_tail tail;
+    fill(tail.scale, DTYPE_F32, PANEL);
+    for (size_t j = 0; j < PANEL; j++) tail.sum[j] = (int32_t)below(1u << 20) - (1 << 19);
+    for (size_t i = 0; i < out; i++) {
+        int32_t sum = (int32_t)below(1u << 28) - (1 << 27);
+        ((int32_t *)(void *)y.at)[i] = sum;
+        ((int32_t *)(void *)x.at)[i] =
+            i % stride < PANEL ? sum + k->i8_zero * tail.sum[i % stride] : sum;
+    }
+    k->dequantise((float *)(void *)x.at, stride, rows, (const float *)(void *)by.at, &tail);
+    c->dequantise((float *)(void *)y.at, stride, rows, (const float *)(void *)by.at, &tail);
+    if (memcmp(x.at, y.at, out * 4)) o->wrong = true;
+    struct area *all[] = {&x, &y, &by};
+    for (size_t i = 0; i < 3; i++) close_area(o, all[i]);
+}
+
+/* Transformations only add and halve, in the same order at every level: the same bits. */
+static void check_winograd_input(const struct kernels *k, const struct kernels *c,
+                                 struct outcome *o) {
+    struct winograd_input in = {
+        .type = below(2) ? DTYPE_F32 : DTYPE_BF16, .tiles = size(20), .channels = size(90)};
+    size_t bytes = dtype_size(in.type), row = in.channels * bytes, all = 2 * in.tiles + 2;
+    in.pixel = row + below(5) * bytes;
+    in.line = all * in.pixel + below(9) * bytes;
+    in.out_tile = row + below(5) * bytes;
+    in.out_step = in.tiles * in.out_tile + below(9) * bytes;
+    size_t out = 15 * in.out_step + (in.tiles - 1) * in.out_tile + row;
+    struct area values = filled(in.type, (3 * in.line + (all - 1) * in.pixel + row) / bytes);
+    struct area x = area_open(out), y = area_open(out);
+    in.x = values.at;
+    in.out = x.at;
+    k->winograd_input(&in);
+    in.out = y.at;
+    c->winograd_input(&in);
+    if (memcmp(x.at, y.at, out)) o->wrong = true;
+    struct area *areas[] = {&values, &x, &y};
+    for (size_t i = 0; i < 3; i++) close_area(o, areas[i]);
+}
+
+static void check_winograd_output(const struct kernels *k, const struct kernels *c,
+                                  struct outcome *o) {
+    struct winograd_output w = {.tiles = size(20), .cols = size(40)};
+    w.stride = w.cols + below(5);
+    w.step = w.tiles * w.stride + below(9);
+    w.out_pixel = w.cols + below(5);
+    w.out_line = 2 * w.tiles * w.out_pixel + below(9);
+    size_t out = 4 * (w.out_line + (2 * w.tiles - 1) * w.out_pixel + w.cols);
+    struct area sums = filled(DTYPE_F32, 15 * w.step + (w.tiles - 1) * w.stride + w.cols);
+    struct area x = area_open(out), y = area_open(out);
+    w.sums = (const float *)(void *)sums.at;
+    w.out = (float *)(void *)x.at;
+    k->winograd_output(&w);
+    w.out = (float *)(void *)y.at;
+    c->winograd_output(&w);
+    if (memcmp(x.at, y.at, out)) o->wrong = true;
+    struct area *areas[] = {&sums, &x, &y};
+    for (size_t i = 0; i < 3; i++) close_area(o, areas[i]);
+}
+
+static void check_winograd_weights(const struct kernels *k, const struct kernels *c,
+                                   struct outcome *o) {
+    enum dtype type = below(2) ? DTYPE_F32 : DTYPE_BF16, to = type;
+    if (below(2)) to = DTYPE_F32;
+    size_t channels = 2 * size(40), panel = channels * PANEL * dtype_size(to);
+    size_t step = panel + below(9) * 4, out = 15 * step + panel;
+    struct area taps = filled(type, 9 * channels * PANEL), x = area_open(out), y = area_open(out);
+    k->winograd_weights(x.at, step, to, taps.at, type, channels);
+    c->winograd_weights(y.at, step, to, taps.at, type, channels);
+    if (memcmp(x.at, y.at, out)) o->wrong = true;
+    struct area *areas[] = {&taps, &x, &y};
+    for (size_t i = 0; i < 3; i++) close_area(o, areas[i]);
 }
 
 static void check_unpack(const struct kernels *k, const struct kernels *c, struct outcome *o) {
@@ -300,15 +469,17 @@ static void check_layer_norm(const struct kernels *k, const struct kernels *c, s
 
 static void check_softmax(const struct kernels *k, const struct kernels *c, struct outcome *o) {
     size_t n = size(400);
-    struct area x = filled(DTYPE_F32, n), y = area_open(n * 4);
-    memcpy(y.at, x.at, n * 4);
+    enum dtype type = below(2) ? DTYPE_F32 : DTYPE_BF16;
+    struct area s = filled(DTYPE_F32, n), x = area_open(n * dtype_size(type)),
+                y = area_open(n * dtype_size(type));
     float top[2] = {below(2) ? -INFINITY : value(), 0}, scale = 0.1f + 0.2f * (float)below(20);
     top[1] = top[0];
-    float a = k->softmax((float *)(void *)x.at, n, scale, &top[0]);
-    float b = c->softmax((float *)(void *)y.at, n, scale, &top[1]);
-    compare(o, x.at, y.at, DTYPE_F32, n, 1e-5);
+    float a = k->softmax(x.at, type, (const float *)(void *)s.at, n, scale, &top[0]);
+    float b = c->softmax(y.at, type, (const float *)(void *)s.at, n, scale, &top[1]);
+    compare(o, x.at, y.at, type, n, bar_of(type, 1e-5));
     compare(o, &a, &b, DTYPE_F32, 1, 1e-5);
     compare(o, &top[0], &top[1], DTYPE_F32, 1, ROUNDING);
+    close_area(o, &s);
     close_area(o, &x);
     close_area(o, &y);
 }
@@ -329,19 +500,30 @@ static const struct {
     const char *name;
     check_fn *run;
 } checks[] = {
-    {"gemm_f32", check_gemm_f32},     {"gemm_bf16", check_gemm_bf16},
-    {"unpack", check_unpack},         {"pack_panel", check_pack_panel},
-    {"convert", check_convert},       {"finish", check_finish},
-    {"moments", check_moments},       {"scale_shift", check_scale_shift},
-    {"layer_norm", check_layer_norm}, {"softmax", check_softmax},
+    {"gemm_f32", check_gemm_f32},
+    {"gemm_bf16", check_gemm_bf16},
+    {"unpack", check_unpack},
+    {"pack_panel", check_pack_panel},
+    {"convert", check_convert},
+    {"finish", check_finish},
+    {"moments", check_moments},
+    {"scale_shift", check_scale_shift},
+    {"layer_norm", check_layer_norm},
+    {"softmax", check_softmax},
     {"scale", check_scale},
+    {"gemm_i8", check_gemm_i8},
+    {"quantise", check_quantise},
+    {"dequantise", check_dequantise},
+    {"wino_input", check_winograd_input},
+    {"wino_output", check_winograd_output},
+    {"wino_weights", check_winograd_weights},
 };
 
 static int check_level(const struct level *l, int shapes) {
     struct kernels k = {0}, c = {0};
     int bad = 0;
-    kernels_c(&c);
-    kernels_c(&k);
+    kernels_c_all(&c);
+    kernels_c_all(&k);
     l->fill(&k);
     for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) {
         struct outcome o = {.kernel = checks[i].name, .level = l->name};
@@ -355,9 +537,62 @@ static int check_level(const struct level *l, int shapes) {
     return bad;
 }
 
+/* Products through the library, of any place in larger matrices, against a sum in double; and the
+ * same again, whatever was multiplied in between. */
+static void check_product(const struct blas *b, struct outcome *o) {
+    size_t rows = size(BLAS_ROWS), cols = size(BLAS_COLUMNS), depth = size(BLAS_DEPTH);
+    size_t a_stride = depth + below(9), b_stride = cols + below(9), c_stride = cols + below(9);
+    size_t out = (rows - 1) * c_stride + cols;
+    bool accumulate = below(2);
+    struct area x = filled(DTYPE_F32, (rows - 1) * a_stride + depth);
+    struct area w = filled(DTYPE_F32, (depth - 1) * b_stride + cols);
+    struct area c = filled(DTYPE_F32, out), y = area_open(out * 4), again = area_open(out * 4);
+    memcpy(y.at, c.at, out * 4);
+    memcpy(again.at, c.at, out * 4);
+    const float *a = (const float *)(void *)x.at, *from = (const float *)(void *)w.at;
+    struct area *both[] = {&c, &again};
+    for (int i = 0; i < 2; i++)
+        blas_product(b, (int64_t)rows, (int64_t)cols, (int64_t)depth, a, a_stride, from, b_stride,
+                     accumulate, (float *)(void *)both[i]->at, c_stride);
+    float *want = (float *)(void *)y.at;
+    for (size_t r = 0; r < rows; r++)
+        for (size_t j = 0; j < cols; j++) {
+            double sum = accumulate ? (double)want[r * c_stride + j] : 0;
+            for (size_t i = 0; i < depth; i++)
+                sum += (double)a[r * a_stride + i] * (double)from[i * b_stride + j];
+            want[r * c_stride + j] = (float)sum;
+        }
+    compare(o, c.at, y.at, DTYPE_F32, out, 1e-6 * (double)(depth + 8));
+    if (memcmp(c.at, again.at, out * 4)) o->wrong = true;
+    struct area *all[] = {&x, &w, &c, &y, &again};
+    for (size_t i = 0; i < 5; i++) close_area(o, all[i]);
+}
+
+static int check_blas(int shapes) {
+    struct mem *m = need(mem_open(0));
+    struct pool *pool;
+    struct blas b;
+    kadr_error err = {0};
+    kadr_status st = pool_open(&pool, m, 2, &err);
+    if (!st) st = blas_open(&b, m, pool, &err);
+    if (st || !b.sgemm) {
+        printf("blas: %s\n", st ? err.message : "none is used");
+        return 1;
+    }
+    struct outcome o = {.kernel = "product", .level = b.name};
+    for (int n = 0; n < shapes; n++) check_product(&b, &o);
+    printf("%-11s %-12s %6d shapes  worst %.1e%s%s\n", o.level, o.kernel, shapes, o.worst,
+           o.wrong ? "  WRONG" : "", o.spoiled ? "  WROTE OUTSIDE" : "");
+    pool_close(pool);
+    return o.wrong || o.spoiled || mem_close(m);
+}
+
 int main(int argc, char **argv) {
+    if (argc > 1 && strcmp(argv[1], "--blas") == 0)
+        return check_blas(argc > 2 ? (int)strtol(argv[2], NULL, 10) : 300);
     if (argc > 1 && strcmp(argv[1], "--bench") == 0)
         return bench(cpu_count(), argc > 2 ? argv[2] : NULL) ? 0 : 1;
+    if (argc > 1 && strcmp(argv[1], "--peak") == 0) return bench_peak(cpu_count()) ? 0 : 1;
     int shapes = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 1000, bad = 0;
     if (getenv("KADR_LONG")) shapes *= 100;
     for (size_t i = 0; i < level_count; i++) {

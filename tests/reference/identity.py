@@ -260,17 +260,29 @@ def windows(im):
                 yield im.crop((x, y, x + side, y + side))
 
 
+def cells(states):
+    """Patch states [pictures, patches, width], a square of patches, as sums over at most 8x8 parts of the square."""
+    across = math.isqrt(states.shape[1])
+    count = min(8, across)
+    at = [n * across // count for n in range(count + 1)]
+    square = states.unflatten(1, (across, across))
+    return torch.stack([square[:, at[j]:at[j + 1], at[i]:at[i + 1]].sum((1, 2)) for j in range(count) for i in range(count)], 1)
+
+
 @torch.no_grad()
 def likeness(folder, cast, files):
-    """The largest cosine of a window's embedding to one of the cast's references."""
+    """How much of a reference is found in a window: each cell's largest cosine to one of the window's, in their states
+    before the last layer, on the mean; of windows and references the largest."""
     pipe = pipeline(folder, "mini", [CASTS["mini"][cast][0]])
 
     def see(pictures):
-        return pipe.image_encoder(pipe.feature_extractor(pictures, return_tensors="pt").pixel_values).image_embeds
+        pixels = pipe.feature_extractor(pictures, return_tensors="pt").pixel_values
+        states = pipe.image_encoder(pixels, output_hidden_states=True).hidden_states[-2][:, 1:]
+        return torch.nn.functional.normalize(cells(states), dim=2)
 
-    references = see([reference(folder, r) for r in CASTS["mini"][cast][1]])
-    return [float(torch.nn.functional.cosine_similarity(see(list(windows(Image.open(folder / f))))[:, None], references[None],
-                                                        dim=2).max()) for f in files]
+    references = see([reference(folder, r) for r in CASTS["mini"][cast][1]]).half().float()  # as the file holds them
+    return [float(torch.einsum("wpc,rqc->wrqp", see(list(windows(Image.open(folder / f)))), references).amax(3).mean(2).max())
+            for f in files]
 
 
 def write_likeness(folder):

@@ -3,7 +3,8 @@
     python models.py
 
 No size of theirs is SDXL's own, so that nothing in the engine can take one for granted. Weights are
-drawn so that activations keep a healthy size through the network. Vocabulary: models/mini's.
+drawn so that activations keep a healthy size through the network. Their tokenizers are not made anew: another
+vocabulary would change everything that is compared.
 """
 
 import argparse
@@ -122,9 +123,10 @@ def use_old_keys(file):
 
 def make(name, spec, root):
     folder = root / name
-    shutil.rmtree(folder, ignore_errors=True)
+    for part in ("text_encoder", "text_encoder_2", "unet", "vae", "scheduler"):
+        shutil.rmtree(folder / part, ignore_errors=True)
     generator = torch.Generator().manual_seed(spec["seed"])
-    vocabulary = len(json.loads((MINI / "tokenizer" / "vocab.json").read_text()))
+    vocabulary = len(json.loads((folder / "tokenizer" / "vocab.json").read_text()))
     encoders = [randomize(text_encoder(s, vocabulary), generator) for s in spec["text"]]
     cross = sum(s["width"] for s in spec["text"])
     time_ids = 6 * spec["unet"]["addition_time_embed_dim"]
@@ -142,11 +144,10 @@ def make(name, spec, root):
     if spec.get("old_keys"):
         for part in ("text_encoder", "text_encoder_2"):
             use_old_keys(folder / part / "model.safetensors")
-    scheduler = json.loads((MINI / "scheduler" / "scheduler_config.json").read_text()) | spec["scheduler"]
+    scheduler = json.loads((MINI / "scheduler" / "scheduler_config.json").read_text())
+    scheduler |= {"timestep_spacing": "leading"} | spec["scheduler"]
     (folder / "scheduler").mkdir()
     (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(scheduler, indent=1))
-    for part in ("tokenizer", "tokenizer_2"):
-        shutil.copytree(MINI / part, folder / part)
     shutil.copy(MINI / "model_index.json", folder)
     for file in folder.rglob("*.safetensors"):
         file.chmod(0o644)

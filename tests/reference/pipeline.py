@@ -6,12 +6,15 @@ Writes golden/MODEL/pictures/: cases.json, and for each case CASE.safetensors an
 """
 
 import argparse
+import itertools
 from pathlib import Path
 
 import diffusers
 import numpy as np
 import torch
+from diffusers.guiders import ClassifierFreeGuidance
 from PIL import Image, ImageDraw
+from safetensors.torch import load_file
 
 import adapters
 from common import DATA, folders, load, save, save_json
@@ -41,6 +44,10 @@ MINI_CASES = {
     "empty_text": {"prompt": ROBOT, "empty": "text", "seed": 2},
     "no_guidance": {"prompt": FOX, "guidance": 1},
     "guidance_rescale": {"prompt": GIRL, "guidance": 7.5, "guidance-rescale": 0.7},
+    "guidance_interval": {"prompt": FOX, "guidance-interval": "0.2,0.7", "seed": 3},
+    "guidance_interval_init": {"prompt": ROBOT, "guidance-interval": "0,0.5", "sampler": "dpmpp_2m"} | INIT,
+    "step_cache": {"prompt": GIRL, "step-cache": 2, "seed": 4},
+    "step_cache_interval": {"prompt": FOX, "step-cache": 3, "guidance-interval": "0.34,0.9", "sampler": "ddim"},
     "clip_skip": {"prompt": ROBOT, "negative": BAD, "clip-skip": 1},
     "told_sizes": {"prompt": FOX, "original-width": 768, "original-height": 512, "target-width": 384, "target-height": 256,
                    "crop-top": 16, "crop-left": 40},
@@ -56,6 +63,7 @@ MINI_CASES = {
     "lcm": {"prompt": FOX, "sampler": "lcm", "steps": 4, "guidance": 1},
     "tcd": {"prompt": GIRL, "sampler": "tcd", "steps": 4, "guidance": 1, "eta": 0.3},
     "init": {"prompt": FOX} | INIT,
+    "init_latents": {"prompt": FOX, "init": "start.safetensors", "strength": 0.6},
     "init_euler_a": {"prompt": ROBOT, "sampler": "euler_a"} | INIT,
     "init_dpmpp_2m": {"prompt": GIRL, "sampler": "dpmpp_2m"} | INIT,
     "inpaint": {"prompt": FOX, "init": "init.png", "mask": "mask.png", "strength": 0.75},
@@ -66,7 +74,7 @@ MINI_CASES = {
 TINY_CASES = {
     "tiny-a": {"plain": {"prompt": FOX}, "negative": {"prompt": GIRL, "negative": BAD, "sampler": "dpmpp_2m"},
                "lora_peft": {"prompt": ROBOT, "lora": ["peft.safetensors:0.7"]}},
-    "tiny-b": {"plain": {"prompt": FOX}, "heun": {"prompt": GIRL, "sampler": "heun", "steps": 5},
+    "tiny-b": {"plain": {"prompt": FOX}, "step_cache": {"prompt": FOX, "step-cache": 2}, "heun": {"prompt": GIRL, "sampler": "heun", "steps": 5},
                "ddim": {"prompt": ROBOT, "sampler": "ddim"}, "dpmpp_2m": {"prompt": GIRL, "sampler": "dpmpp_2m"},
                "unipc": {"prompt": FOX, "sampler": "unipc"}, "lcm": {"prompt": FOX, "sampler": "lcm", "steps": 4},
                "init": {"prompt": FOX} | INIT, "lora_kohya": {"prompt": ROBOT, "lora": ["kohya.safetensors:1"]}},
@@ -93,6 +101,8 @@ def start_pictures(folder, width, height):
     folder.mkdir(parents=True, exist_ok=True)
     init.save(folder / "init.png")
     Image.fromarray(mask.astype(np.uint8)).save(folder / "mask.png")
+    latents = torch.randn(1, 4, height // 16, width // 16, generator=torch.Generator().manual_seed(11))
+    save({"latents": latents}, folder / "start.safetensors")
 
 
 def pipeline(pipe, options):
@@ -103,7 +113,18 @@ def pipeline(pipe, options):
     kind = "Inpaint" if "mask" in options else "Img2Img" if "init" in options else ""
     out = getattr(diffusers, f"StableDiffusionXL{kind}Pipeline")(**pipe.components)
     out.set_progress_bar_config(disable=True)
+    # Prepared pictures have their channels last in memory, where torch's group norm on a CPU loses two digits.
+    prepare = out.image_processor.preprocess
+    out.image_processor.preprocess = lambda *image, **how: prepare(*image, **how).contiguous()
     return out
+
+
+def start_of(options, folder):
+    """A picture, or latents in the picture's size."""
+    if not options["init"].endswith(".safetensors"):
+        return Image.open(folder / options["init"]).convert("RGB")
+    latents = load_file(folder / options["init"])["latents"]
+    return torch.nn.functional.interpolate(latents, (options["height"] // 8, options["width"] // 8), mode="bicubic")
 
 
 def arguments_of(options, folder):
@@ -126,7 +147,7 @@ def arguments_of(options, folder):
     if "eta" in options:
         out["eta"] = options["eta"]
     if "init" in options:
-        out |= {"image": Image.open(folder / options["init"]).convert("RGB"), "strength": float(options["strength"])}
+        out |= {"image": start_of(options, folder), "strength": float(options["strength"])}
     if "mask" in options:
         out["mask_image"] = Image.open(folder / options["mask"]).convert("L")
     if "mask" in options or "init" not in options:
@@ -134,11 +155,47 @@ def arguments_of(options, folder):
     return out
 
 
+def spare(pipe, options):
+    """Has the UNet leave out what kadr's options leave out; samplers of one evaluation a step.
+
+    Without the unconditional branch u = c, and guidance, u + g (c - u), is c. When, diffusers' guider says. What the
+    second level from above gives on the way up is taken from `kept` in all calls but each `every`th, and but those of
+    more samples than it is of.
+    """
+    every, kept = options.get("step-cache", 1), None
+    start, stop = map(float, options.get("guidance-interval", "0,1").split(","))
+    steps = int(options["steps"] * options.get("strength", 1))
+    guider = ClassifierFreeGuidance(options["guidance"], start=start, stop=stop)
+    whole, calls, call = pipe.unet.forward, itertools.count(), 0
+
+    def keep(module, inputs, out):
+        nonlocal kept
+        if call % every == 0 or len(kept) < len(out):
+            kept = out
+        return kept[-len(out):]
+
+    def forward(sample, timestep, encoder_hidden_states, added_cond_kwargs, **rest):
+        nonlocal call
+        call = next(calls)
+        guider.set_state(call, steps, timestep)
+        if guider._is_cfg_enabled():
+            return whole(sample, timestep, encoder_hidden_states, added_cond_kwargs=added_cond_kwargs, **rest)
+        conditional = slice(len(sample) // 2, None)
+        (out,) = whole(sample[conditional], timestep, encoder_hidden_states[conditional],
+                       added_cond_kwargs={k: v[conditional] for k, v in added_cond_kwargs.items()}, **rest)
+        return (torch.cat([out, out]),)
+
+    pipe.unet.forward = forward
+    pipe.unet.up_blocks[-2].register_forward_hook(keep)
+
+
 @torch.no_grad()
 def draw(model, case, options, folder):
     """Latents before the VAE, and the decoded picture."""
     pipe = load(model)
     adapters.apply(pipe, folder, options.get("lora", []))
+    if {"guidance-interval", "step-cache"} & options.keys():
+        spare(pipe, options)
     latents = pipeline(pipe, options)(output_type="latent", **arguments_of(options, folder)).images
     return latents, pipe.vae.decode(latents / pipe.vae.config.scaling_factor).sample.permute(0, 2, 3, 1)
 

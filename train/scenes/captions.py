@@ -3,7 +3,7 @@
 `caption` also gives what the sentence says, field by field, which is what teaches the text encoders.
 """
 
-from .world import FIELDS, NAMES
+from .world import COMPANION, FIELDS, IDENTITY, NAMES, companion, has_companion
 
 SYNONYMS = {
     "kind": {
@@ -73,36 +73,53 @@ CHATTER = (
     "the very of and then his her there again today together while looks away towards big with some like as if only "
     "good scene frame picture image panel shows we see it is story"
 ).split()
+# Words of other people's prompts. They tell nothing here, and must not cut a word into letters or spoil a picture.
+OTHER_WORDS = (
+    "through tree sky moon sun cloud water river mountain garden bridge road car train window door table chair bed "
+    "book hat coat shirt dress boots flying swimming sleeping eating dancing looking holding riding playing morning "
+    "evening winter summer black brown grey golden silver dark bright warm cold light shadow smile camera angle view "
+    "background foreground people friend king queen princess dragon monster bird horse fish mouse lion tiger wolf "
+    "photo portrait painting oil watercolor lighthouse sailor letter reads market pier home way story walks through "
+    "looks thinks talks finds opens closes runs stops turns falls stairs kitchen office shop old house under over"
+).split()
+PEOPLE = (
+    "anna bo mira max leo nina sam tom kate ivan olga peter lily oscar emma felix rosa hugo zoe finn ada ben mia ted"
+).split()
 LETTERS = "abcdefghijklmnoprstuvwy"
+UNRELATED = 0.03  # of the captions tell nothing of their frame
 
 
 def choose_said(a, rng, keep, identity):
     """Which fields the sentence names. identity=False hides who it is: for training with a reference picture."""
     said = {name: rng.random() < keep for name in NAMES}
-    said["kind"] = rng.random() < 0.95
-    said["acol"] = said["acc"] and rng.random() < 0.93
     said["weather"] &= a["weather"] != "clear" or rng.random() < 0.25
     said["prop"] &= a["prop"] != "none"
-    said["acc"] &= a["acc"] != "none"
-    said["side"] &= rng.random() < 0.7
+    said["side"] &= rng.random() < (0.9 if has_companion(a) else 0.7)
     said["time"] &= a["time"] != "day" or rng.random() < 0.6
-    if not identity:
-        said["col"] = said["acc"] = False
-        said["kind"] = rng.random() < 0.45
-    said["acol"] &= said["acc"]
+    for end in ("", "2"):
+        said["kind" + end] = rng.random() < (0.95 if identity else 0.4)
+        said["acc" + end] &= a["acc" + end] != "none" and identity
+        said["acol" + end] = said["acc" + end] and rng.random() < 0.93
+        said["col" + end] &= identity
+    if not has_companion(a):
+        said |= dict.fromkeys(COMPANION, False)
     return said
+
+
+def unnamed(rng):
+    """Somebody whose looks the sentence does not tell."""
+    if rng.random() < 0.5:
+        return rng.choice(["the same character", "the hero", "our hero", "the character", "the character"])
+    return rng.choice(PEOPLE).capitalize() if rng.random() < 0.8 else letters(rng).capitalize()
 
 
 def character_words(a, rng, said, identity):
     """The character with its colour and accessory."""
-    if said["kind"]:
-        kind = rng.choice(SYNONYMS["kind"][a["kind"]])
-    else:
-        kind = rng.choice(["character", "hero", "figure"] if said["col"] or not identity else ["character"])
+    if not identity and not said["kind"]:
+        return unnamed(rng)
+    kind = rng.choice(SYNONYMS["kind"][a["kind"]]) if said["kind"] else rng.choice(["character", "hero", "figure"])
     if rng.random() < 0.12:
         kind = rng.choice(MOODS) + " " + kind
-    if not identity and not said["kind"] and rng.random() < 0.5:
-        return rng.choice(["the same character", "the hero", "our hero", "the character"])
     colour = a["col"] if said["col"] else ""
     cloth = CLOTHES.get(a["kind"], "") if said["kind"] else ""
     if colour and cloth and ((a["kind"] in ("girl", "boy") and rng.random() < 0.9) or rng.random() < 0.5):
@@ -119,6 +136,20 @@ def character_words(a, rng, said, identity):
     return words
 
 
+def pair_words(a, rng, said, identity):
+    """Both characters, each with its side where sides are said."""
+    b, of_b = companion(a), {name: said[name + "2"] for name in IDENTITY}
+    if not identity and not said["kind"] and not of_b["kind"] and rng.random() < 0.4:
+        return rng.choice(["two friends", "two characters", "the two friends", "both heroes", "the two of them"])
+    first, second = (character_words(x, rng, which, identity) for x, which in ((a, said), (b, of_b)))
+    if not said["side"]:
+        return f"{first} and {second}"
+    left, right = SYNONYMS["side"]["left"], SYNONYMS["side"]["right"]
+    k = rng.randrange(len(left))
+    sides = {"left": left[k], "right": right[k]}
+    return f"{first} {sides[a['side']]} and {second} {sides[b['side']]}"
+
+
 def order(rng, who, action, place, rest):
     """One of three ways to put the parts into a sentence."""
     if rng.random() < 0.25:
@@ -129,27 +160,42 @@ def order(rng, who, action, place, rest):
     return " ".join([who] + verb + place) + "".join((", " if rng.random() < 0.4 else " ") + part for part in rest)
 
 
+def letters(rng):
+    return "".join(rng.choices(LETTERS, k=rng.randint(2, 7)))
+
+
 def chatter(text, rng):
     """One or two words that mean nothing here, so that unknown words do no harm."""
     words = text.split(" ")
     for _ in range(rng.choice([1, 1, 2])):
-        at = rng.randrange(len(words) + 1)
-        known = rng.random() < 0.6
-        words.insert(at, rng.choice(CHATTER) if known else "".join(rng.choices(LETTERS, k=rng.randint(2, 7))))
+        at, chance = rng.randrange(len(words) + 1), rng.random()
+        words.insert(at, rng.choice(CHATTER) if chance < 0.4 else rng.choice(OTHER_WORDS) if chance < 0.7 else letters(rng))
     return " ".join(words)
+
+
+def unrelated(rng):
+    """A text about something else altogether: any scene will do for it."""
+    def word():
+        chance = rng.random()
+        return letters(rng) if chance < 0.2 else rng.choice(OTHER_WORDS if chance < 0.8 else CHATTER)
+
+    return " ".join(word() for _ in range(rng.randint(1, 12)))
 
 
 def caption(a, rng, keep=0.8, identity=True):
     """A sentence, and per field the index of what it says, len(values) where it says nothing."""
+    if rng.random() < UNRELATED:
+        return unrelated(rng), [len(FIELDS[name]) for name in NAMES]
     said = choose_said(a, rng, keep, identity)
 
     def phrase(name):
         return rng.choice(SYNONYMS[name][a[name]])
 
-    who = character_words(a, rng, said, identity)
+    pair = has_companion(a)
+    who = (pair_words if pair else character_words)(a, rng, said, identity)
     action = [phrase("action")] if said["action"] else []
     place = [phrase("place")] if said["place"] else []
-    rest = [phrase(name) for name in ("time", "weather", "side", "prop") if said[name]]
+    rest = [phrase(name) for name in ("time", "weather", "side", "prop") if said[name] and not (pair and name == "side")]
     if rng.random() < 0.35:
         rng.shuffle(rest)
     text = order(rng, who, action, place, rest)
@@ -158,23 +204,34 @@ def caption(a, rng, keep=0.8, identity=True):
         text = rng.choice([f"{shot} of {text}"] * 4 + [f"{shot}, {text}", f"{text}, {shot}", f"{shot}: {text}"])
     if rng.random() < 0.45:
         text += ", " + ", ".join(rng.sample(STYLES, rng.choice([1, 1, 2])))
-    if rng.random() < 0.12:
+    if rng.random() < 0.15:
         text = chatter(text, rng)
+    said["kind2"] |= not pair  # that nobody else is there is said by not saying it
     spec = [FIELDS[name].index(a[name]) if said[name] else len(FIELDS[name]) for name in NAMES]
     return text, spec
 
 
-def full_prompt(a):
-    """The plainest sentence that says everything the judge reads: what evaluations ask for."""
-    shot = {"close": "close-up", "medium": "medium shot", "wide": "wide shot"}[a["shot"]]
+def worded(a):
+    """A character with all that it is."""
     cloth = CLOTHES.get(a["kind"])
     who = f"{a['kind']} in a {a['col']} {cloth}" if cloth else f"{a['col']} {a['kind']}"
     if a["acc"] != "none":
         art = "" if a["acc"] == "glasses" else "a "
         who += f"{' and' if cloth else ''} with {art}{a['acol']} {a['acc']}"
+    return who
+
+
+def full_prompt(a, who=None):
+    """The plainest sentence that says everything the judge reads: what evaluations ask for. who: in its words."""
+    shot = {"close": "close-up", "medium": "medium shot", "wide": "wide shot"}[a["shot"]]
     action, place, time, weather, side = (
         SYNONYMS[name][a[name]][0] for name in ("action", "place", "time", "weather", "side")
     )
     if a["weather"] != "clear":
         time += f" {weather}"
-    return f"{shot} of the {who} {action} {place} {time}, {side}, storyboard frame"
+    if has_companion(a):
+        b = companion(a)
+        sides = SYNONYMS["side"]
+        who = who or f"the {worded(a)} {sides[a['side']][0]} and the {worded(b)} {sides[b['side']][0]}"
+        return f"{shot} of {who} {action} {place} {time}, storyboard frame"
+    return f"{shot} of {who or 'the ' + worded(a)} {action} {place} {time}, {side}, storyboard frame"

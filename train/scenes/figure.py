@@ -62,7 +62,8 @@ class Figure:
         self.limb = LIMB.get(self.kind, self.main)
         self.arms, self.legs = ARMS[self.action], LEGS[self.action]
         self.drop = 15 if self.action == "sitting" else 0
-        self.lift = 16 if self.action == "jumping" else 0
+        jump = 5 if a["shot"] == "close" else 16  # a close-up has no room above the hat
+        self.lift = jump if self.action == "jumping" else 0
 
     def draw(self):
         self.pen.shadow(17 if self.lift else 24, 5, 0.33)

@@ -12,19 +12,22 @@ import numpy as np
 
 from .figure import draw_figure
 from .places import HEIGHT, WIDTH, draw_background, draw_prop
+from .world import companion, has_companion
 
 ZOOM = {"close": 1.45, "medium": 1.12, "wide": 1.0}
-# Scale and ground line of the figure. A wide shot's head is then 40 pixels wide at 192 x 128: with the 0.62 of the
-# first version it was 33, and an 8x latent could not hold a face.
-FIGURE = {"close": (1.62, 180), "medium": (0.98, 121), "wide": (0.76, 112)}
+# Scale and ground line of the figure. A close-up is cut at the hips and keeps what is worn on the head; a wide shot's
+# head is 40 pixels wide at 192 x 128: at 33, an 8x latent could not hold a face.
+FIGURE = {"close": (1.4, 166), "medium": (0.98, 121), "wide": (0.76, 112)}
 PROP = {"medium": 1.0, "wide": 0.8}
 PLACE_ON_STAGE = {"left": 0.27, "centre": 0.5, "right": 0.73}
+CLOSE_TO_CENTRE = 0.7  # a close-up's figure keeps its arms in the picture
+NOBODY = (0.0, 0.0, 0.0, 0.0)
 
 
 @dataclass
 class Frame:
     picture: np.ndarray  # uint8 [height, width, 3]
-    box: tuple  # the figure with its accessories: left, top, right, bottom as parts of the picture
+    boxes: tuple  # of each of two figures with its accessories: left, top, right, bottom as parts of the picture
 
 
 def weather_over(context, a, rng, width):
@@ -54,8 +57,27 @@ def weather_over(context, a, rng, width):
         context.fill()
 
 
+def place_figure(context, a, rng, width, reference):
+    """The figure of `a` on its side of the scene; gives back its box."""
+    scale, y = FIGURE[a["shot"]]
+    scale *= rng.uniform(0.96, 1.04)
+    y += rng.uniform(-1.5, 1.5)
+    part = PLACE_ON_STAGE[a["side"]]
+    if a["shot"] == "close":
+        part = 0.5 + (part - 0.5) * CLOSE_TO_CENTRE
+    x = part * width + rng.uniform(-5, 5)
+    if reference:
+        x = width / 2 + rng.uniform(-6, 6)
+    flip = {"left": False, "right": True, "centre": rng.random() < 0.5}[a["side"]]
+    if a["prop"] != "none" and a["shot"] != "close":
+        free = {"left": 136 / 192, "right": 56 / 192, "centre": rng.choice([34 / 192, 158 / 192])}[a["side"]]
+        draw_prop(context, a, free * width + rng.uniform(-6, 6), y - 3, PROP[a["shot"]])
+    draw_figure(context, a, rng, x, y, scale, flip)
+    return (x - 42 * scale, y - 108 * scale, x + 42 * scale, y + 2 * scale)
+
+
 def draw_scene(context, a, rng, width, reference):
-    """The scene in world units; gives back the figure's box."""
+    """The scene in world units; gives back the figures' boxes."""
     zoom = ZOOM[a["shot"]] * max(1.0, width / WIDTH)
     context.save()
     context.translate(width / 2, 78)
@@ -63,20 +85,10 @@ def draw_scene(context, a, rng, width, reference):
     context.translate(-WIDTH / 2, -74 if a["shot"] == "close" else -78)
     draw_background(context, a, rng)
     context.restore()
-    scale, y = FIGURE[a["shot"]]
-    scale *= rng.uniform(0.96, 1.04)
-    y += rng.uniform(-1.5, 1.5)
-    x = PLACE_ON_STAGE[a["side"]] * width + rng.uniform(-5, 5)
-    if reference:
-        x = width / 2 + rng.uniform(-6, 6)
-    box = (x - 42 * scale, y - 108 * scale, x + 42 * scale, y + 2 * scale)
-    flip = {"left": False, "right": True, "centre": rng.random() < 0.5}[a["side"]]
-    if a["prop"] != "none" and a["shot"] != "close":
-        free = {"left": 136 / 192, "right": 56 / 192, "centre": rng.choice([34 / 192, 158 / 192])}[a["side"]]
-        draw_prop(context, a, free * width + rng.uniform(-6, 6), y - 3, PROP[a["shot"]])
-    draw_figure(context, a, rng, x, y, scale, flip)
+    second = place_figure(context, companion(a), rng, width, False) if has_companion(a) else None
+    first = place_figure(context, a, rng, width, reference)
     weather_over(context, a, rng, width)
-    return box
+    return first, second
 
 
 def render(a, seed, width=WIDTH, height=HEIGHT, reference=False):
@@ -88,11 +100,16 @@ def render(a, seed, width=WIDTH, height=HEIGHT, reference=False):
     context.scale(height / HEIGHT, height / HEIGHT)
     left = (scene - shown) / 2
     context.translate(-left, 0)
-    x0, y0, x1, y1 = draw_scene(context, a, random.Random(seed), scene, reference)
+    boxes = draw_scene(context, a, random.Random(seed), scene, reference)
     surface.flush()
     pixels = np.ndarray(
         (surface.get_height(), surface.get_width(), 4), np.uint8, surface.get_data(),
         strides=(surface.get_stride(), 4, 1),
     )  # fmt: skip
-    box = ((x0 - left) / shown, y0 / HEIGHT, (x1 - left) / shown, y1 / HEIGHT)
-    return Frame(pixels[:, :, 2::-1].copy(), tuple(min(1.0, max(0.0, v)) for v in box))
+
+    def part(box):
+        x0, y0, x1, y1 = box
+        sides = ((x0 - left) / shown, y0 / HEIGHT, (x1 - left) / shown, y1 / HEIGHT)
+        return tuple(min(1.0, max(0.0, v)) for v in sides)
+
+    return Frame(pixels[:, :, 2::-1].copy(), tuple(part(box) if box else NOBODY for box in boxes))

@@ -18,9 +18,12 @@ FIELDS = {
     "side": ["left", "centre", "right"],
     "prop": ["none", "ball", "lamp", "tree", "house", "dog", "boat"],
 }
-NAMES = list(FIELDS)
 IDENTITY = ["kind", "col", "acc", "acol"]
+COMPANION = [name + "2" for name in IDENTITY]  # of a second character; "none" is a kind of it
+FIELDS |= {name + "2": ["none"] * (name == "kind") + FIELDS[name] for name in IDENTITY}
+NAMES = list(FIELDS)
 INDOOR = {"room", "school", "cave", "space"}
+PAIRS = 0.22  # of the frames show two characters, one on each side
 
 
 def held_out(a):
@@ -29,28 +32,56 @@ def held_out(a):
     return (kind * 7 + colour * 5 + accessory * 3) % 9 == 4
 
 
-def sample(rng, held=False):
-    """A frame that makes sense: no rain in a room, no house in space. held: only combinations kept out of training."""
+def sample_character(rng, held):
     while True:
-        a = {name: rng.choice(values) for name, values in FIELDS.items()}
-        a["time"] = rng.choice(["day"] * 5 + ["sunset"] * 3 + ["night"] * 3)
-        while a["acol"] == a["col"]:
-            a["acol"] = rng.choice(FIELDS["acol"])
-        if a["place"] in INDOOR or rng.random() < 0.4:
-            a["weather"] = "clear"
-        if a["place"] == "space":
-            a["time"] = "night"
-        if a["shot"] == "close" or rng.random() < 0.4:
-            a["prop"] = "none"
-        if a["place"] == "space" and a["prop"] in ("tree", "house", "boat"):
-            a["prop"] = "none"
-        if held_out(a) == held:
-            return a
+        who = {name: rng.choice(FIELDS[name]) for name in IDENTITY}
+        while who["acol"] == who["col"]:
+            who["acol"] = rng.choice(FIELDS["acol"])
+        if held_out(who) == held:
+            return who
+
+
+def sample(rng, held=False, pair=None):
+    """A frame that makes sense: no rain in a room, no house in space.
+
+    held: only characters kept out of training. pair: whether there are two characters; by chance where not said.
+    """
+    a = {name: rng.choice(values) for name, values in FIELDS.items()}
+    a |= sample_character(rng, held)
+    a["time"] = rng.choice(["day"] * 5 + ["sunset"] * 3 + ["night"] * 3)
+    if a["place"] in INDOOR or rng.random() < 0.4:
+        a["weather"] = "clear"
+    if a["place"] == "space":
+        a["time"] = "night"
+    if a["shot"] == "close" or rng.random() < 0.4:
+        a["prop"] = "none"
+    if a["place"] == "space" and a["prop"] in ("tree", "house", "boat"):
+        a["prop"] = "none"
+    if rng.random() < PAIRS if pair is None else pair:
+        a |= {name + "2": value for name, value in sample_character(rng, held).items()}
+        a |= {"shot": rng.choice(["medium", "wide"]), "side": rng.choice(["left", "right"]), "prop": "none"}
+    else:
+        a |= {name: FIELDS[name][0] for name in COMPANION}
+    return a
+
+
+def has_companion(a):
+    return a["kind2"] != "none"
+
+
+def companion(a):
+    """The second character as a frame of its own: on the other side, doing the same."""
+    return {**a, **{name: a[name + "2"] for name in IDENTITY}, "side": {"left": "right", "right": "left"}[a["side"]]}
+
+
+def alone(a):
+    """The frame with its first character only."""
+    return {**a, **{name: FIELDS[name][0] for name in COMPANION}}
 
 
 def sample_reference(a, rng):
     """Another frame of the same character, fit to be an identity reference."""
-    b = {**sample(rng), **{name: a[name] for name in IDENTITY}}
+    b = {**sample(rng, pair=False), **{name: a[name] for name in IDENTITY}}
     b["shot"] = rng.choice(["medium", "medium", "close"])
     b["prop"] = "none"
     b["action"] = rng.choice(["standing", "walking", "waving", "running"])

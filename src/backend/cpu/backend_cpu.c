@@ -17,7 +17,7 @@ static const struct {
 } kinds[OP_KINDS] = {
     [OP_EMBED] = {no_workspace, cpu_embed_run},
     [OP_LINEAR] = {cpu_gemm_workspace, cpu_gemm_run},
-    [OP_CONV] = {cpu_gemm_workspace, cpu_gemm_run},
+    [OP_CONV] = {cpu_conv_workspace, cpu_conv_run},
     [OP_GROUP_STATS] = {cpu_group_norm_workspace, cpu_group_stats_run},
     [OP_GROUP_NORM] = {cpu_group_norm_workspace, cpu_group_norm_run},
     [OP_LAYER_NORM] = {cpu_layer_norm_workspace, cpu_layer_norm_run},
@@ -38,16 +38,24 @@ static kadr_status open_cpu(const struct backend_config *config, void **state, k
     c->threads = pool_threads(config->pool);
     c->caches = cpu_caches();
     kernels_get(&c->kernels, config->cpu_flags);
-    *state = c;
-    return KADR_OK;
+    kadr_status st = blas_open(&c->blas, c->mem, c->pool, err);
+    if (st) mem_free(c);
+    else *state = c;
+    return st;
 }
 
 static void close_cpu(void *state) {
     mem_free(state);
 }
 
-static size_t workspace(void *state, const struct graph *g, const struct op *op) {
-    const struct cpu_op o = {.cpu = state, .g = g, .op = op};
+static const char *multiplier(void *state) {
+    const struct cpu *c = state;
+    return c->blas.sgemm ? c->blas.name : "kadr";
+}
+
+static size_t workspace(void *state, const struct graph *g, const struct op *op,
+                        const struct op_part *part) {
+    const struct cpu_op o = {.cpu = state, .g = g, .op = op, .part = part};
     return kinds[op->kind].workspace(&o);
 }
 
@@ -67,6 +75,17 @@ static void pack(void *state, const struct graph *g, weight_id w, int64_t column
     cpu_pack(&c->kernels, &g->weights[w], column, row, rows, stored, from, packed);
 }
 
+static void unpack(void *state, const struct graph *g, weight_id w, int64_t column, int64_t row,
+                   int64_t rows, const void *packed, float *stored) {
+    (void)state;
+    cpu_unpack(&g->weights[w], column, row, rows, packed, stored);
+}
+
+static void widen(void *state, const void *from, float *to, size_t count) {
+    const struct cpu *c = state;
+    c->kernels.convert(to, DTYPE_F32, from, DTYPE_F16, count);
+}
+
 static void run(void *state, const struct graph *g, const struct op *op, const struct op_part *part,
                 void *const *tensors, const void *const *weights, void *scratch) {
     const struct cpu_op o = {state, g, op, part, tensors, weights, scratch};
@@ -78,9 +97,12 @@ const struct backend backend_cpu = {
     .layout = "panels-16",
     .open = open_cpu,
     .close = close_cpu,
+    .multiplier = multiplier,
     .workspace = workspace,
     .weight_size = weight_size,
     .part_size = part_size,
     .pack = pack,
+    .unpack = unpack,
+    .widen = widen,
     .run = run,
 };

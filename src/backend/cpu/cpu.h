@@ -5,6 +5,7 @@
 #define KADR_BACKEND_CPU_CPU_H
 
 #include "backend/backend.h"
+#include "backend/cpu/blas.h"
 #include "backend/cpu/kernels.h"
 #include "base/chk.h"
 
@@ -13,6 +14,7 @@ struct cpu {
     struct pool *pool;
     int threads;
     struct kernels kernels;
+    struct blas blas;
     struct cpu_caches caches;
 };
 
@@ -29,6 +31,8 @@ struct cpu_op {
 
 size_t cpu_gemm_workspace(const struct cpu_op *o);
 void cpu_gemm_run(const struct cpu_op *o);
+size_t cpu_conv_workspace(const struct cpu_op *o);
+void cpu_conv_run(const struct cpu_op *o);
 size_t cpu_attention_workspace(const struct cpu_op *o);
 void cpu_attention_run(const struct cpu_op *o);
 size_t cpu_group_norm_workspace(const struct cpu_op *o);
@@ -49,6 +53,8 @@ size_t cpu_weight_size(const struct weight *w);
 size_t cpu_part_size(const struct weight *w);
 void cpu_pack(const struct kernels *k, const struct weight *w, int64_t column, int64_t row,
               int64_t rows, const void *stored, enum dtype from, void *packed);
+void cpu_unpack(const struct weight *w, int64_t column, int64_t row, int64_t rows,
+                const void *packed, float *stored);
 
 static inline const struct tensor *op_in(const struct cpu_op *o, int i) {
     return o->op->in[i] == NO_TENSOR ? NULL : &o->g->tensors[o->op->in[i]];
@@ -87,8 +93,13 @@ struct panels {
     int64_t count; /* panels; a GEGLU's value and gate panels alternate */
     size_t bytes;  /* of one panel */
 };
+/* Depth as the kernels count it: whole pairs of bf16, whole fours of int8. */
+static inline int64_t panel_depth(enum dtype type, int64_t k) {
+    return type == DTYPE_BF16 ? k + k % 2 : type == DTYPE_I8 ? (k + 3) / 4 * 4 : k;
+}
+/* Of k lines; what is behind the last of an int8 panel is not counted. */
 static inline size_t panel_bytes(enum dtype type, int64_t k) {
-    return (size_t)PANEL * (type == DTYPE_BF16 ? 2 * (size_t)(k + k % 2) : 4 * (size_t)k);
+    return (size_t)PANEL * (size_t)panel_depth(type, k) * dtype_size(type);
 }
 struct panels weight_panels(const struct weight *w);
 
@@ -96,33 +107,44 @@ struct panels weight_panels(const struct weight *w);
 void cpu_pack_panel(const struct kernels *k, void *panel, enum dtype to, const void *rows,
                     enum dtype from, size_t stride, int cols, size_t depth);
 
+/* Rows of a weight, `depth` long, to columns [column, column + count) of an int8 panel; the first
+ * of them, at column 0, fill its padding. */
+void cpu_pack_i8(const struct kernels *k, const void *rows, enum dtype from, int64_t depth,
+                 int64_t column, int64_t count, char *panel);
+
+/* What a byte means where `top` is the largest magnitude; *by brings values to bytes. */
+static inline float i8_scale(float top, float *by) {
+    bool any = top > 1e-30f;
+    *by = any ? 127 / top : 0;
+    return any ? top / 127 : 0;
+}
+
 /* What multiplies panels that are held as `type`, and what both operands then are. */
 static inline const struct gemm_kernel *gemm_for(const struct kernels *k, enum dtype type,
                                                  enum dtype *as) {
+    if (type == DTYPE_I8) {
+        *as = DTYPE_I8;
+        return &k->gemm_i8;
+    }
     bool narrow = type == DTYPE_BF16 && k->gemm_bf16.run;
     *as = narrow ? DTYPE_BF16 : DTYPE_F32;
     return narrow ? &k->gemm_bf16 : &k->gemm_f32;
 }
 
-/* All tiles of C[rows][panels * PANEL] (+)= A * B: panels outside, so that a panel stays in the
- * first cache while the rows of A pass by; meanwhile the panel after it is fetched, a share at each
- * tile. */
-static inline void gemm_tiles(const struct gemm_kernel *kernel, int64_t rows, int64_t panels,
-                              size_t k, const char *a, size_t a_stride, const char *b,
-                              size_t b_stride, size_t b_bytes, float *c, size_t c_stride,
-                              bool accumulate) {
-    size_t tiles = (size_t)ceil_div(rows, kernel->rows);
-    size_t share = chk_align(b_bytes * (size_t)kernel->panels / tiles + 1, 64);
-    for (int64_t p = 0; p < panels; p += kernel->panels) {
-        const char *at = b + (size_t)p * b_stride, *next = at + (size_t)kernel->panels * b_stride;
-        for (int64_t r = 0; r < rows; r += kernel->rows, next += share) {
-            for (size_t i = 0; i < share; i += 64) __builtin_prefetch(next + i, 0, 2);
-            kernel->run((int)min_i64(kernel->rows, rows - r),
-                        (int)min_i64(kernel->panels, panels - p), k, a + (size_t)r * a_stride,
-                        a_stride, at, b_stride, c + (size_t)r * c_stride + p * PANEL, c_stride,
-                        accumulate);
+/* All tiles of C[rows][panels * PANEL] (+)= A[rows][k] * B. */
+static inline void gemm_tiles(const struct gemm_kernel *kernel, const struct gemm_tile *all,
+                              int64_t rows, int64_t panels) {
+    struct gemm_tile t = *all;
+    t.pieces = 1;
+    for (int64_t p = 0; p < panels; p += kernel->panels)
+        for (int64_t r = 0; r < rows; r += kernel->rows) {
+            t.rows = (int)min_i64(kernel->rows, rows - r);
+            t.panels = (int)min_i64(kernel->panels, panels - p);
+            t.a = (const char *)all->a + (size_t)r * t.a_stride;
+            t.b = t.ahead = (const char *)all->b + (size_t)p * t.b_stride;
+            t.c = all->c + (size_t)r * t.c_stride + p * PANEL;
+            kernel->run(&t);
         }
-    }
 }
 
 #endif

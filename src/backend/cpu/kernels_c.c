@@ -30,18 +30,20 @@ static float activate(float x, enum act act) {
     }
 }
 
-static void gemm_f32_c(int rows, int panels, size_t k, const void *a, size_t a_stride,
-                       const void *b, size_t b_stride, float *c, size_t c_stride, bool accumulate) {
-    for (int p = 0; p < panels; p++)
-        for (int r = 0; r < rows; r++) {
-            const float *ar = (const float *)((const char *)a + (size_t)r * a_stride);
-            const float *bp = (const float *)((const char *)b + (size_t)p * b_stride);
-            float *cr = c + (size_t)r * c_stride + p * PANEL;
+static void gemm_f32_c(const struct gemm_tile *t) {
+    for (int p = 0; p < t->panels; p++)
+        for (int r = 0; r < t->rows; r++) {
+            const char *row = (const char *)t->a + (size_t)r * t->a_stride;
+            const float *b = (const float *)((const char *)t->b + (size_t)p * t->b_stride);
+            float *c = t->c + (size_t)r * t->c_stride + p * PANEL;
             float sum[PANEL] = {0};
-            if (accumulate) memcpy(sum, cr, sizeof sum);
-            for (size_t i = 0; i < k; i++, bp += PANEL)
-                for (int j = 0; j < PANEL; j++) sum[j] += ar[i] * bp[j];
-            memcpy(cr, sum, sizeof sum);
+            if (t->accumulate) memcpy(sum, c, sizeof sum);
+            for (size_t piece = 0; piece < t->pieces; piece++) {
+                const float *a = (const float *)(row + piece * t->a_piece);
+                for (size_t i = 0; i < t->k; i++, b += PANEL)
+                    for (int j = 0; j < PANEL; j++) sum[j] += a[i] * b[j];
+            }
+            memcpy(c, sum, sizeof sum);
         }
 }
 
@@ -129,15 +131,15 @@ static void layer_norm_c(void *out, const void *x, enum dtype type, enum dtype o
               (float)((row[i] - mean) * r) * (weight ? weight[i] : 1) + (bias ? bias[i] : 0));
 }
 
-static float softmax_c(float *s, size_t n, float scale, float *top) {
+static float softmax_c(void *out, enum dtype out_type, const float *s, size_t n, float scale,
+                       float *top) {
     float m = *top, sum = 0;
+    for (size_t i = 0; i < n; i++)
+        if (s[i] * scale > m) m = s[i] * scale;
     for (size_t i = 0; i < n; i++) {
-        s[i] *= scale;
-        if (s[i] > m) m = s[i];
-    }
-    for (size_t i = 0; i < n; i++) {
-        s[i] = expf(s[i] - m);
-        sum += s[i];
+        float e = expf(s[i] * scale - m);
+        store(out, out_type, i, e);
+        sum += e;
     }
     *top = m;
     return sum;

@@ -1,6 +1,7 @@
 /* pack.c: weights from their stored order into panels (kernels.h). A convolution's depth runs over
  * taps first and channels within: k = (ky * kw + kx) * channels + c.
  */
+#include "backend/cpu/bits.h"
 #include "backend/cpu/cpu.h"
 
 #include <string.h>
@@ -12,6 +13,7 @@ struct panels weight_panels(const struct weight *w) {
     for (int i = 1; i < w->rank; i++) p.k *= w->dim[i];
     p.count = w->geglu ? 2 * ceil_div(w->dim[0] / 2, PANEL) : ceil_div(w->dim[0], PANEL);
     p.bytes = panel_bytes(w->dtype, p.k);
+    if (w->dtype == DTYPE_I8) p.bytes += sizeof(struct i8_tail);
     return p;
 }
 
@@ -112,10 +114,32 @@ void cpu_pack(const struct kernels *kernels, const struct weight *w, int64_t col
         int64_t inside, left, panel = panel_of(w, row + done, &inside, &left);
         int64_t count = min_i64(left, rows - done);
         char *to = (char *)packed + (size_t)(panel - panels_before(w, column)) * p.bytes;
-        if (inside) pack_columns(kernels, w, at, from, p.k, inside, count, to);
+        if (w->dtype == DTYPE_I8) cpu_pack_i8(kernels, at, from, p.k, inside, count, to);
+        else if (inside) pack_columns(kernels, w, at, from, p.k, inside, count, to);
         else if (w->use == WEIGHT_CONV) pack_taps(kernels, w, at, from, p.k, count, to);
         else cpu_pack_panel(kernels, to, w->dtype, at, from, (size_t)p.k, (int)count, (size_t)p.k);
         at += (size_t)(count * p.k) * dtype_size(from);
         done += count;
+    }
+}
+
+/* Element k of a column. */
+static float panel_at(const char *panel, enum dtype type, int64_t k, int64_t column) {
+    if (type == DTYPE_F32) return ((const float *)(const void *)panel)[k * PANEL + column];
+    const uint16_t *pairs = (const uint16_t *)(const void *)panel;
+    return bf16_to_f32(pairs[(k / 2 * PANEL + column) * 2 + k % 2]);
+}
+
+void cpu_unpack(const struct weight *w, int64_t column, int64_t row, int64_t rows,
+                const void *packed, float *stored) {
+    struct panels p = weight_panels(w);
+    int64_t channels = w->dim[1], taps = p.k / channels;
+    for (int64_t done = 0; done < rows; done++, stored += p.k) {
+        int64_t inside, left, panel = panel_of(w, row + done, &inside, &left);
+        const char *from =
+            (const char *)packed + (size_t)(panel - panels_before(w, column)) * p.bytes;
+        for (int64_t tap = 0; tap < taps; tap++)
+            for (int64_t c = 0; c < channels; c++)
+                stored[c * taps + tap] = panel_at(from, w->dtype, tap * channels + c, inside);
     }
 }

@@ -22,24 +22,35 @@
 
 /* ---- finish ---------------------------------------------------------------------------------- */
 
-INLINE void finish_at(const struct finish *f, size_t row, size_t i, size_t n, enum act act,
-                      enum dtype out_type, bool gated) {
-    vf v = v_load_some(f->acc + row * f->acc_stride, DTYPE_F32, i, n);
-    if (f->bias) v = v_add(v, v_load_some(f->bias, DTYPE_F32, i, n));
-    if (f->add) v = v_add(v, v_load_some(f->add, DTYPE_F32, i, n));
-    if (gated) {
-        vf gate = v_load_some(f->gate + row * f->acc_stride, DTYPE_F32, i, n);
-        if (f->gate_bias) gate = v_add(gate, v_load_some(f->gate_bias, DTYPE_F32, i, n));
-        v = v_mul(v, v_activate(gate, act));
-    } else v = v_activate(v, act);
-    if (f->residual)
-        v = v_add(v, v_load_some(f->residual, f->residual_type, row * f->residual_stride + i, n));
-    v_store_some(f->out, out_type, row * f->out_stride + i, n, v_mul(v, v_set(f->scale)));
+/* Columns [i, i + n), n <= VL, of all rows; what is constant to the caller is compiled in. */
+INLINE void finish_columns(const struct finish *f, size_t i, size_t n, enum act act,
+                           enum dtype out_type, bool gated, bool residual) {
+    vf zero = v_set(0), scale = v_set(f->scale);
+    vf bias = f->bias ? v_load_some(f->bias, DTYPE_F32, i, n) : zero;
+    vf add = f->add ? v_load_some(f->add, DTYPE_F32, i, n) : zero;
+    vf gate_bias = gated && f->gate_bias ? v_load_some(f->gate_bias, DTYPE_F32, i, n) : zero;
+    for (size_t row = 0; row < (size_t)f->rows; row++) {
+        size_t at = row * f->acc_stride;
+        vf v = v_add(v_add(v_load_some(f->acc + at, DTYPE_F32, i, n), bias), add);
+        if (gated) {
+            vf gate = v_add(v_load_some(f->gate + at, DTYPE_F32, i, n), gate_bias);
+            v = v_mul(v, v_activate(gate, act));
+        } else v = v_activate(v, act);
+        if (residual) {
+            size_t other = row * f->residual_stride + i;
+            v = v_add(v, v_load_some(f->residual, f->residual_type, other, n));
+        }
+        v_store_some(f->out, out_type, row * f->out_stride + i, n, v_mul(v, scale));
+    }
 }
 
 INLINE void finish_rows(const struct finish *f, enum act act, enum dtype out_type, bool gated) {
-    for (size_t row = 0; row < (size_t)f->rows; row++) {
-#define BODY(i, n) finish_at(f, row, i, n, act, out_type, gated)
+    if (f->residual) {
+#define BODY(i, n) finish_columns(f, i, n, act, out_type, gated, true)
+        FOR_VECTORS((size_t)f->cols, BODY);
+#undef BODY
+    } else {
+#define BODY(i, n) finish_columns(f, i, n, act, out_type, gated, false)
         FOR_VECTORS((size_t)f->cols, BODY);
 #undef BODY
     }
@@ -179,24 +190,23 @@ static void vec_layer_norm(void *out, const void *x, enum dtype type, enum dtype
 
 /* ---- softmax --------------------------------------------------------------------------------- */
 
-static float vec_softmax(float *s, size_t n, float scale, float *top) {
-    vf by = v_set(scale), most = v_set(*top), most2 = most;
+/* e^(scale * s - m), the scale in `by`; what is rounded to bf16 is taken as a power of two, whose
+ * scale `by` and `minus` hold already. */
+INLINE vf softmax_exp(vf s, vf by, vf minus, enum dtype out_type) {
+    vf x = v_fma(s, by, minus);
+    return out_type == DTYPE_BF16 ? v_exp2_short(x) : v_exp(x);
+}
+
+INLINE float softmax_typed(void *out, enum dtype out_type, const float *s, size_t n, float scale,
+                           float m) {
+    const float unit = out_type == DTYPE_BF16 ? 0x1.715476p+0f : 1.0f; /* 1 / ln 2 */
+    vf by = v_set(scale * unit), minus = v_set(-m * unit), sum = v_set(0), sum2 = v_set(0);
     size_t i = 0;
     for (; i + 2 * VL <= n; i += 2 * VL) {
-        most = v_max(most, v_mul(v_load(s + i), by));
-        most2 = v_max(most2, v_mul(v_load(s + i + VL), by));
-    }
-    for (; i + VL <= n; i += VL) most = v_max(most, v_mul(v_load(s + i), by));
-    float m = v_max_lane(v_max(most, most2));
-    for (size_t j = i; j < n; j++) m = s[j] * scale > m ? s[j] * scale : m;
-    *top = m;
-
-    vf minus = v_set(-m), sum = v_set(0), sum2 = v_set(0);
-    for (i = 0; i + 2 * VL <= n; i += 2 * VL) {
-        vf a = v_exp(v_fma(v_load(s + i), by, minus));
-        vf b = v_exp(v_fma(v_load(s + i + VL), by, minus));
-        v_store(s + i, a);
-        v_store(s + i + VL, b);
+        vf a = softmax_exp(v_load(s + i), by, minus, out_type);
+        vf b = softmax_exp(v_load(s + i + VL), by, minus, out_type);
+        v_store_any(out, out_type, i, a);
+        v_store_any(out, out_type, i + VL, b);
         sum = v_add(sum, a);
         sum2 = v_add(sum2, b);
     }
@@ -204,10 +214,29 @@ static float vec_softmax(float *s, size_t n, float scale, float *top) {
     for (; i < n; i += VL) {
         float part[VL] = {0};
         size_t left = n - i < VL ? n - i : VL;
-        v_store(part, v_exp(v_fma(v_load_some(s, DTYPE_F32, i, left), by, minus)));
-        for (size_t j = 0; j < left; j++) tail += s[i + j] = part[j];
+        vf a = softmax_exp(v_load_some(s, DTYPE_F32, i, left), by, minus, out_type);
+        v_store(part, a);
+        v_store_some(out, out_type, i, left, a);
+        for (size_t j = 0; j < left; j++) tail += part[j];
     }
     return v_sum(v_add(sum, sum2)) + tail;
+}
+
+static float vec_softmax(void *out, enum dtype out_type, const float *s, size_t n, float scale,
+                         float *top) {
+    vf most = v_set(s[0]), most2 = most;
+    size_t i = 0;
+    for (; i + 2 * VL <= n; i += 2 * VL) {
+        most = v_max(most, v_load(s + i));
+        most2 = v_max(most2, v_load(s + i + VL));
+    }
+    for (; i + VL <= n; i += VL) most = v_max(most, v_load(s + i));
+    float m = v_max_lane(v_max(most, most2));
+    for (; i < n; i++) m = s[i] > m ? s[i] : m;
+    m = m * scale > *top ? m * scale : *top;
+    *top = m;
+    if (out_type == DTYPE_BF16) return softmax_typed(out, DTYPE_BF16, s, n, scale, m);
+    return softmax_typed(out, DTYPE_F32, s, n, scale, m);
 }
 
 /* ---- pack_panel ------------------------------------------------------------------------------ */

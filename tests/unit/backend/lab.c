@@ -74,6 +74,21 @@ double *lab_values(struct lab *l, tensor_id t) {
     return l->tensor[t];
 }
 
+double lab_quantised(double v, double top) {
+    float by = 127 / (float)top;
+    return rint((double)((float)v * by)) * (double)((float)top / 127);
+}
+
+/* Each output channel to int8. */
+static void quantise_weight(const struct weight *w, size_t n, double *v) {
+    size_t row = n / (size_t)w->dim[0];
+    for (size_t first = 0; first < n; first += row) {
+        double top = 0;
+        for (size_t i = first; i < first + row; i++) top = fmax(top, fabs(v[i]));
+        for (size_t i = first; i < first + row && top > 0; i++) v[i] = lab_quantised(v[i], top);
+    }
+}
+
 static void fill_weight(struct lab *l, weight_id i) {
     static const enum dtype kinds[] = {DTYPE_F32, DTYPE_F16, DTYPE_BF16};
     const struct weight *w = &l->g.weights[i];
@@ -86,8 +101,9 @@ static void fill_weight(struct lab *l, weight_id i) {
     for (size_t e = 0; e < n; e++) {
         double v = rounded(lab_normal(l) * spread, l->stored_type[i]);
         encode(l->stored[i], l->stored_type[i], e, v);
-        l->weight[i][e] = rounded(v, w->dtype);
+        l->weight[i][e] = w->dtype == DTYPE_I8 ? v : rounded(v, w->dtype);
     }
+    if (w->dtype == DTYPE_I8) quantise_weight(w, n, l->weight[i]);
 }
 
 void lab_fill(struct lab *l) {
@@ -174,15 +190,18 @@ static void run_parts(struct lab *l, void *state, const struct op *op, void *con
 
 /* Runs a convolution or statistics some rows of the picture at a time. */
 static void run_rows(struct lab *l, void *state, const struct op *op, void *const *tensors,
-                     char **weights, void *workspace) {
+                     char **weights) {
     const struct tensor *of = &l->g.tensors[op->kind == OP_CONV ? op->out : op->in[0]];
     /* Parts of statistics are whole pieces of 64 pixels. */
-    int64_t step = op->kind == OP_CONV ? 1 + lab_random(l, 4) : 64 * (1 + lab_random(l, 2));
+    int64_t step = op->kind != OP_GROUP_STATS ? 1 + lab_random(l, 4) : 64 * (1 + lab_random(l, 2));
+    size_t size = backend_cpu.workspace(state, &l->g, op, &(struct op_part){.rows = step});
+    char *workspace = guarded(l->mem, size);
     for (int64_t row = 0; row < of->dim[1]; row += step) {
         struct op_part part = {.row = row,
                                .rows = of->dim[1] - row < step ? of->dim[1] - row : step};
         backend_cpu.run(state, &l->g, op, &part, tensors, (const void *const *)weights, workspace);
     }
+    if (!release(workspace, size)) l->spoiled = true;
 }
 
 void *lab_run(struct lab *l, int threads, unsigned cpu_flags) {
@@ -204,7 +223,7 @@ void *lab_run(struct lab *l, int threads, unsigned cpu_flags) {
             encode(tensors[t], tensor->dtype, i, l->tensor[t][i]);
     }
     for (int i = 0; i < l->g.op_count; i++) {
-        size_t size = backend_cpu.workspace(state, &l->g, &l->g.ops[i]);
+        size_t size = backend_cpu.workspace(state, &l->g, &l->g.ops[i], NULL);
         char *workspace = guarded(l->mem, size);
         const struct op *op = &l->g.ops[i];
         bool product = op->kind == OP_LINEAR || op->kind == OP_CONV;
@@ -214,7 +233,7 @@ void *lab_run(struct lab *l, int threads, unsigned cpu_flags) {
         const struct tensor *x = &l->g.tensors[op->in[0]];
         bool rows = op->kind == OP_GROUP_STATS || (op->kind == OP_CONV && lab_random(l, 2));
         if (l->parts && rows && x->dim[0] == 1)
-            run_rows(l, state, op, (void *const *)tensors, weights, workspace);
+            run_rows(l, state, op, (void *const *)tensors, weights);
         else if (product && l->parts)
             run_parts(l, state, op, (void *const *)tensors, weights, workspace);
         else

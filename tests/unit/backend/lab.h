@@ -21,6 +21,9 @@ struct lab {
     bool spoiled; /* a guard byte was overwritten */
 };
 
+/* v as int8 where `top` is the largest magnitude of those that share its scale. */
+double lab_quantised(double v, double top);
+
 void lab_open(struct lab *l, enum dtype dtype, uint64_t seed);
 void lab_close(struct lab *l);
 

@@ -291,8 +291,77 @@ static void folders_and_names(void **unused) {
     assert_string_equal(file_extension("a/.hidden"), "");
 }
 
+/* Reads and writes of any size at any place, at addresses that lie as the place does and at others:
+ * the scratch file holds what a mirror in memory holds. */
+static void scratch_is_what_was_written(void **unused) {
+    (void)unused;
+    enum { SIZE = 1 << 18 };
+    struct file f;
+    kadr_error err;
+    uint32_t state = 5;
+    unsigned char *mirror = mem_map(m, SIZE), *other = mem_map(m, SIZE + 4 * FILE_DIRECT);
+    assert_int_equal(file_open_scratch(&f, m, folder, SIZE, &err), KADR_OK);
+    for (int round = 0; round < 2000; round++) {
+        uint32_t r[4];
+        for (int i = 0; i < 4; i++) r[i] = (state = state * 1664525u + 1013904223u) >> 8;
+        size_t at = r[0] % SIZE, size = 1 + r[1] % (SIZE - at < 50000 ? SIZE - at : 50000);
+        if (r[3] % 3 == 0) at -= at % FILE_DIRECT;
+        unsigned char *p = other + at % FILE_DIRECT + (r[3] % 5 ? 0 : 8);
+        if (r[2] % 2) {
+            for (size_t i = 0; i < size; i++) mirror[at + i] = p[i] = (unsigned char)(r[2] + i * 7);
+            assert_int_equal(file_write_direct(&f, at, p, size, &err), KADR_OK);
+        } else {
+            assert_int_equal(file_read_direct(&f, at, p, size, &err), KADR_OK);
+            assert_memory_equal(p, mirror + at, size);
+        }
+    }
+    file_close(&f);
+    mem_unmap(m, mirror, SIZE);
+    mem_unmap(m, other, SIZE + 4 * FILE_DIRECT);
+}
+
+/* Neighbours in one request, at addresses in any order: what a mirror in memory holds; the same at
+ * addresses that no request can fill, and where the first begins anywhere, as a part of a weight
+ * does; the file's end is told. */
+static void neighbours_are_read_together(void **unused) {
+    (void)unused;
+    enum { SIZE = 1 << 20, PIECES = 12, ROOM = 8 * FILE_DIRECT };
+    struct file f;
+    kadr_error err;
+    uint32_t state = 9;
+    unsigned char *mirror = mem_map(m, SIZE), *room = mem_map(m, (PIECES + 1) * ROOM);
+    assert_int_equal(file_open_scratch(&f, m, folder, SIZE, &err), KADR_OK);
+    for (int i = 0; i < SIZE; i++)
+        mirror[i] = (unsigned char)((state = state * 1664525u + 1) >> 20);
+    assert_int_equal(file_write_at(&f, 0, mirror, SIZE, &err), KADR_OK);
+    for (int round = 0; round < 300; round++) {
+        struct file_piece piece[PIECES];
+        size_t begin = (state = state * 1664525u + 1013904223u) % 100 * FILE_DIRECT;
+        if (round % 3 == 2) begin += (state >> 8) % FILE_DIRECT;
+        size_t at = begin;
+        int count = 1 + round % PIECES;
+        for (int i = 0; i < count; i++) {
+            piece[i].size = 1 + ((state = state * 1664525u + 1013904223u) >> 8) % (ROOM - 1);
+            piece[i].to = room + (size_t)((i * 5 + round) % PIECES) * ROOM + (round % 4 ? 0 : 8);
+        }
+        memset(room, 0, (PIECES + 1) * ROOM);
+        assert_int_equal(file_read_pieces(&f, begin, piece, count, &err), KADR_OK);
+        for (int i = 0; i < count; i++) {
+            assert_memory_equal(piece[i].to, mirror + at, piece[i].size);
+            at = (at + piece[i].size + FILE_DIRECT - 1) / FILE_DIRECT * FILE_DIRECT;
+        }
+    }
+    const struct file_piece beyond[] = {{room, FILE_DIRECT}, {room + ROOM, 1}};
+    assert_int_equal(file_read_pieces(&f, SIZE - FILE_DIRECT, beyond, 2, &err), KADR_EIO);
+    file_close(&f);
+    mem_unmap(m, mirror, SIZE);
+    mem_unmap(m, room, (PIECES + 1) * ROOM);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(neighbours_are_read_together),
+        cmocka_unit_test(scratch_is_what_was_written),
         cmocka_unit_test(written_and_read),
         cmocka_unit_test(a_failed_write_leaves_nothing),
         cmocka_unit_test(only_regular_files_are_replaced),

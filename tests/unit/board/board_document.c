@@ -1,7 +1,7 @@
 /* Boards as files: nothing unknown is lost, mistakes have their places, Storyboarder's files come
  * and go whole, words are translated, what was drawn is taken over. */
 #include "base/file.h"
-#include "board/document.h"
+#include "board/panel.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -122,26 +122,69 @@ static void test_storyboarder_comes_and_goes(void **state) {
     json_decref(doc);
 }
 
+/* The page's settings of a board are those that the program takes of it. */
+static void test_settings_are_set(void **state) {
+    (void)state;
+    const struct request_origin origin = {.source = SOURCE_PICTURE};
+    const char *const wrong[] = {"{\"aspect\": \"wide\"}", "{\"preset\": \"best\"}",
+                                 "{\"aspect\": 2}", "{\"port\": 80}", "{\"steps\": 1000}"};
+    kadr_request *rq = kadr_request_new();
+    json_t *settings =
+        json_loads("{\"steps\": 3, \"aspect\": \"1:1\", \"preset\": \"fast\"}", 0, NULL);
+    assert_int_equal(panel_usual(rq, NULL), KADR_OK);
+    assert_string_equal(rq->aspect, "16:9");
+    assert_int_equal(panel_set(rq, settings, &origin, NULL), KADR_OK);
+    assert_int_equal(json_object_size(settings), 3);
+    assert_int_equal(request_resolve(rq, NULL, "balanced", NULL), KADR_OK);
+    assert_int_equal(rq->steps, 3);
+    assert_int_equal(rq->width, 768);
+    assert_int_equal(rq->height, 768);
+    json_decref(settings);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        settings = json_loads(wrong[i], 0, NULL);
+        assert_int_equal(panel_set(rq, settings, &origin, NULL), KADR_EUSAGE);
+        json_decref(settings);
+    }
+    kadr_request_free(rq);
+}
+
 static void test_scripts_are_translated(void **state) {
     (void)state;
-    json_t *doc = parse(
-        "s.fountain", "Title: T\nStyle: flat\nNegative: blurry\nGlossary:\n"
-                      "    Анн* = a blue fox; cast: anna\n    лес = forest\n\n"
-                      "ИНТ. ЛЕС - ДЕНЬ\n\nАнну ищут в лесу. [[camera: pan left; steps: 9]]\n\n"
-                      "ЛЕСНИК\nАнна!\n\nЛев. [[cast: anna:0.5@0,0,1,1, bo@left; duration: 2.5]]\n");
+    json_t *doc =
+        parse("s.fountain",
+              "Title: T\nStyle: flat\nNegative: blurry\nGlossary:\n"
+              "    Анн* = a blue fox; cast: anna\n    лес = forest\n\n"
+              "ИНТ. ЛЕС - ДЕНЬ\n\nАнну ищут в лесу. [[camera: pan left; steps: 9]]\n\n"
+              "ЛЕСНИК\nАнна!\n\nЛев и Анна. [[cast: ANNA:0.5@0,0,1,1, bo@left; duration: 2.5]]\n");
     const json_t *one = document_panel(doc, 0), *two = document_panel(doc, 1);
-    assert_string_equal(document_text(one, "prompt"), "a blue fox ищут в лесу, forest, день");
+    assert_string_equal(document_text(one, "prompt"), "a blue fox ищут в лесу, forest, day");
     assert_string_equal(document_text(one, "action"), "Анну ищут в лесу.");
     assert_string_equal(document_text(one, "camera"), "pan left");
     assert_string_equal(document_text(one, "dialogue"), "ЛЕСНИК: Анна!");
     assert_int_equal(
         json_integer_value(json_object_get(json_object_get(one, "overrides"), "steps")), 9);
     const json_t *cast = json_object_get(two, "cast");
-    assert_int_equal(json_array_size(cast), 2);
-    assert_string_equal(json_string_value(json_array_get(cast, 0)), "anna:0.5@0,0,1,1");
+    assert_int_equal(json_array_size(cast), 2); /* the note's Anna, and no second of the glossary */
+    assert_string_equal(json_string_value(json_array_get(cast, 0)), "ANNA:0.5@0,0,1,1");
     assert_string_equal(json_string_value(json_array_get(cast, 1)), "bo@left");
     assert_string_equal(document_text(doc, "style"), "flat");
     assert_string_equal(document_text(doc, "negative"), "blurry");
+    json_decref(doc);
+}
+
+static void test_russian_times_of_day(void **state) {
+    (void)state;
+    json_t *doc = parse("s.fountain", "Title: T\nGlossary:\n    Вечер = warm evening light\n\n"
+                                      "ИНТ. KITCHEN - НОЧЬ\n\nA fox sleeps.\n\n"
+                                      "НАТ. HARBOUR - ВЕЧЕР\n\nA fox waves.\n\n"
+                                      "НАТ. HARBOUR - ПОЗЖЕ\n\nA fox runs.\n\n"
+                                      "НАТ. HARBOUR - ТРЕТИЙ ДЕНЬ\n\nA fox.\n");
+    const char *prompts[] = {"A fox sleeps, kitchen, night",
+                             "A fox waves, harbour, warm evening light", "A fox runs, harbour",
+                             "A fox, harbour, третий день"};
+    for (size_t i = 0; i < 4; i++)
+        assert_string_equal(document_text(document_panel(doc, i), "prompt"), prompts[i]);
+    assert_int_equal(json_object_size(json_object_get(doc, "glossary")), 2);
     json_decref(doc);
 }
 
@@ -177,12 +220,117 @@ static void test_panels_are_selected(void **state) {
     json_decref(doc);
 }
 
+/* "1 2 ..." of the panels in order. */
+static void in_order(const json_t *doc, const char *expected) {
+    char text[24], all[200] = "";
+    for (size_t i = 0; i < document_count(doc); i++)
+        snprintf(all + strlen(all), sizeof all - strlen(all), "%s%s", i ? " " : "",
+                 document_number(document_panel(doc, i), text));
+    assert_string_equal(all, expected);
+}
+
+static void insert(json_t *doc, size_t at) {
+    kadr_error err;
+    json_t *panel = json_object();
+    assert_int_equal(document_insert(doc, at, panel, &err), KADR_OK);
+    assert_ptr_equal(document_panel_of(doc, document_text(panel, "uid"), NULL), panel);
+    json_decref(panel);
+}
+
+static void test_panels_come_and_go(void **state) {
+    (void)state;
+    kadr_error err;
+    json_t *doc = parse(
+        "a.json",
+        "{\"kadr_board\": 1, \"boards\": [{\"number\": 1, \"uid\": \"AAAAA\"}, {\"number\": 2, "
+        "\"uid\": \"AAAAA\"}, {\"number\": \"3\"}]}");
+    assert_int_equal(document_identify(doc, &err), KADR_OK);
+    assert_string_equal(document_text(document_panel(doc, 0), "uid"), "AAAAA");
+    for (size_t i = 0; i < 3; i++) {
+        size_t at;
+        document_panel_of(doc, document_text(document_panel(doc, i), "uid"), &at);
+        assert_int_equal(at, i);
+    }
+    insert(doc, 1);
+    insert(doc, 1);
+    insert(doc, 0);
+    insert(doc, 6);
+    in_order(doc, "0 1 1B 1A 2 3 4");
+    document_move(doc, 6, 0);
+    document_move(doc, 1, 6);
+    in_order(doc, "4 1 1B 1A 2 3 0");
+    assert_int_equal(document_check(doc, "board", &err), KADR_OK);
+    assert_int_equal(document_remove(doc, 2, &err), KADR_OK);
+    in_order(doc, "4 1 1A 2 3 0");
+    assert_int_equal(json_array_size(json_object_get(doc, "removed")), 1);
+    json_decref(doc);
+}
+
+/* A panel that was drawn by its number is drawn the same when it has another. */
+static void test_numbers_become_whole(void **state) {
+    (void)state;
+    kadr_error err;
+    uint64_t seed = 100;
+    json_t *doc = parse(
+        "a.json",
+        "{\"kadr_board\": 1, \"boards\": [{\"number\": 7, \"prompt\": \"a\"}, {\"number\": \"2B\", "
+        "\"prompt\": \"b\"}, {\"number\": 3, \"prompt\": \"c\", \"seed\": 5}]}");
+    json_t *before[3], *after;
+    assert_int_equal(document_seed(doc, &seed, &err), KADR_OK);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(panel_settings(mem, doc, i, seed, &before[i], &err), KADR_OK);
+    assert_int_equal(json_integer_value(json_object_get(before[0], "seed")), 106);
+    assert_int_equal(document_renumber(doc, &err), KADR_OK);
+    in_order(doc, "1 2 3");
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(panel_settings(mem, doc, i, seed, &after, &err), KADR_OK);
+        assert_true(json_equal(before[i], after));
+        json_decref(after);
+        json_decref(before[i]);
+    }
+    json_decref(doc);
+}
+
+/* What a script's panel is drawn by, a panel without words is drawn by as well. */
+static void test_words_follow(void **state) {
+    (void)state;
+    kadr_error err;
+    json_t *doc = parse("a.fountain", "EXT. HARBOUR - DAY\n\nA fox waves. [[shot: wide]]\n\n"
+                                      "An owl. [[prompt: a bird]]\n");
+    json_t *with = json_deep_copy(doc), *own, *made;
+    assert_string_equal(document_text(document_panel(with, 0), "prompt"),
+                        "wide shot of a fox waves, harbour, day");
+    assert_int_equal(document_free_prompts(mem, doc, &err), KADR_OK);
+    assert_null(json_object_get(document_panel(doc, 0), "prompt"));
+    assert_string_equal(document_text(document_panel(doc, 1), "prompt"), "a bird");
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(panel_settings(mem, with, i, 1, &own, &err), KADR_OK);
+        assert_int_equal(panel_settings(mem, doc, i, 1, &made, &err), KADR_OK);
+        assert_true(json_equal(own, made));
+        json_decref(own);
+        json_decref(made);
+    }
+    json_object_set_new(document_panel(doc, 0), "shot", json_string("close-up"));
+    json_object_set_new(doc, "style", json_string("ink"));
+    assert_int_equal(panel_settings(mem, doc, 0, 1, &made, &err), KADR_OK);
+    assert_string_equal(document_text(made, "prompt"),
+                        "close-up of a fox waves, harbour, day, ink");
+    json_decref(made);
+    json_decref(with);
+    json_decref(doc);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_unknown_fields_stay),
+        cmocka_unit_test(test_panels_come_and_go),
+        cmocka_unit_test(test_numbers_become_whole),
+        cmocka_unit_test(test_words_follow),
         cmocka_unit_test(test_mistakes_have_places),
         cmocka_unit_test(test_storyboarder_comes_and_goes),
+        cmocka_unit_test(test_settings_are_set),
         cmocka_unit_test(test_scripts_are_translated),
+        cmocka_unit_test(test_russian_times_of_day),
         cmocka_unit_test(test_what_was_drawn_is_kept),
         cmocka_unit_test(test_panels_are_selected),
     };

@@ -49,7 +49,7 @@ static int open_scene(void **state) {
     set(s, "image-encoder", data_path(f, "golden/identity/encoder_h"));
     set(s, "cast-folder", s->f->folder);
     make(s, "one", 1);
-    must(draw_model_open(s->f->mem, NULL, s->rq, &s->model, &err), &err);
+    must(draw_model_open(s->f->mem, NULL, s->rq, NULL, &s->model, &err), &err);
     *state = s;
     return 0;
 }
@@ -267,7 +267,7 @@ static void test_wrong_files(void **state) {
     struct cast c;
     kadr_error err = {0};
     set(s, "model", data_path(s->f, "models/tiny-c"));
-    must(draw_model_open(s->f->mem, NULL, s->rq, &other, &err), &err);
+    must(draw_model_open(s->f->mem, NULL, s->rq, NULL, &other, &err), &err);
     must(cast_open(&c, s->f->mem, fixture_path(s->f, "one.cast"), &err), &err);
     assert_int_equal(cast_check(&c, &other->unet, "tiny-c", &err), KADR_EMODEL);
     assert_non_null(strstr(err.message, "made for tiny-a"));

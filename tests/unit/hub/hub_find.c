@@ -161,12 +161,84 @@ static void test_cache_forms(void **state) {
     finds(h, "owner/name.v1", at(h, REPOSITORY "/snapshots/two"));
 }
 
+/* Revisions behind an @, files behind a further slash. */
+static void test_cache_parts(void **state) {
+    struct home *h = *state;
+    static const char commit[] = "0123456789abcdef0123456789abcdef01234567";
+    setenv("HF_HUB_CACHE", at(h, "hub"), 1);
+    make_file(h, REPOSITORY "/snapshots/one/model_index.json", "{}");
+    make_file(h, REPOSITORY "/refs/main", "one");
+    make_file(h, REPOSITORY "/refs/refs/pr/7", commit);
+    make_file(h, REPOSITORY "/secret", "");
+    const char *snapshot = arena_printf(&h->arena, REPOSITORY "/snapshots/%s", commit);
+    make_file(h, arena_printf(&h->arena, "%s/loras/ink.safetensors", snapshot), "");
+    finds(h, "owner/name.v1@main", at(h, REPOSITORY "/snapshots/one"));
+    finds(h, "owner/name.v1@refs/pr/7", at(h, snapshot));
+    finds(h, arena_printf(&h->arena, "owner/name.v1@%s", commit), at(h, snapshot));
+    finds(h, "owner/name.v1/loras/ink.safetensors@refs/pr/7",
+          at(h, arena_printf(&h->arena, "%s/loras/ink.safetensors", snapshot)));
+    finds_not(h, "owner/name.v1/loras/ink.safetensors", "snapshots/one/loras");
+    finds_not(h, "owner/name.v1@two", "refs/two");
+    static const char *const wrong[] = {"owner/name.v1@../secret", "owner/name.v1/../../secret",
+                                        "owner/name.v1@", "owner/name.v1@a..b"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        finds_not(h, wrong[i], "no such model");
+    finds_not(h, "owner/other", "kadr pull owner/other");
+}
+
+static void test_list(void **state) {
+    struct home *h = *state;
+    struct hub_model *models = NULL;
+    size_t count = 7;
+    kadr_error err;
+    assert_int_equal(hub_list(&h->arena, &models, &count, &err), KADR_OK);
+    assert_int_equal(count, 0);
+    setenv("HF_HUB_CACHE", at(h, "hub"), 1);
+    make_file(h, ".local/share/kadr/models/anime.kadr", "12345");
+    make_file(h, ".local/share/kadr/models/anime.safetensors", "123");
+    make_file(h, ".local/share/kadr/models/notes.txt", "");
+    make_file(h, ".local/share/kadr/models/set/base/model_index.json", "{}");
+    make_file(h, ".local/share/kadr/models/set/base/unet/config.json", "{   }");
+    make_file(h, "hub/models--owner--begun/blobs/12.incomplete", "");
+    make_file(h, "hub/models--owner--language/snapshots/a/config.json", "");
+    make_file(h, "hub/models--owner--one/snapshots/a/x.safetensors", "1");
+    make_file(h, "hub/models--owner--tagged/refs/v2", "b");
+    make_file(h, "hub/models--owner--tagged/snapshots/a/model_index.json", "");
+    make_file(h, "hub/models--owner--tagged/snapshots/b/model_index.json", "{}");
+    make_file(h, "hub/models--owner--two/snapshots/a/x.safetensors", "12");
+    make_file(h, "hub/models--owner--two/snapshots/a/y.safetensors", "123");
+    make_file(h, "hub/models--owner--a--b/snapshots/a/model_index.json", "{}");
+    make_file(h, "hub/datasets--owner--d/snapshots/a/x.safetensors", "");
+    static const struct {
+        const char *name;
+        uint64_t bytes;
+    } expected[] = {{"anime.kadr", 5},
+                    {"anime", 3},
+                    {"set/base", 7},
+                    {"owner/begun", 0},
+                    {"owner/one", 1},
+                    {"owner/tagged@v2", 2},
+                    {"owner/two/x.safetensors", 2},
+                    {"owner/two/y.safetensors", 3}};
+    assert_int_equal(hub_list(&h->arena, &models, &count, &err), KADR_OK);
+    for (size_t i = 0; i < count && i < sizeof expected / sizeof *expected; i++) {
+        assert_string_equal(models[i].name, expected[i].name);
+        assert_int_equal(models[i].bytes, expected[i].bytes);
+        assert_int_equal(models[i].unfinished, !models[i].path);
+        if (models[i].path) finds(h, models[i].name, models[i].path);
+    }
+    assert_int_equal(count, sizeof expected / sizeof *expected);
+    assert_true(models[3].unfinished);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_paths, open_home, close_home),
         cmocka_unit_test_setup_teardown(test_model_folder, open_home, close_home),
         cmocka_unit_test_setup_teardown(test_cache_places, open_home, close_home),
         cmocka_unit_test_setup_teardown(test_cache_forms, open_home, close_home),
+        cmocka_unit_test_setup_teardown(test_cache_parts, open_home, close_home),
+        cmocka_unit_test_setup_teardown(test_list, open_home, close_home),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -91,7 +91,7 @@ static kadr_status decode(struct world *w, const void *data, size_t size) {
     image_decode_texts(&a, data, size, "hostile", &texts, &count, &ignored);
     arena_free(&a);
     memset(&w->err, 0, sizeof w->err);
-    struct image_limits limits = {1 << 20, 1 << 20};
+    struct image_limits limits = {1 << 20, 1 << 20, 0};
     kadr_status status =
         image_decode(&im, w->mem, data, size, "hostile", IMAGE_OVER_WHITE, &limits, &w->err);
     if (status) {
@@ -203,8 +203,8 @@ static void limits_hold(void **state) {
     for (size_t i = 0; i < 4; i++) {
         size_t size;
         char *data = test_data(w, files[i], &size);
-        struct image_limits fits = {37 * 23, size}, pixels = {37 * 23 - 1, size},
-                            bytes = {37 * 23, size - 1};
+        struct image_limits fits = {37 * 23, size, 0}, pixels = {37 * 23 - 1, size, 0},
+                            bytes = {37 * 23, size - 1, 0};
         struct image im;
         assert_int_equal(
             image_decode(&im, w->mem, data, size, "x", IMAGE_KEEP_ALPHA, &fits, &w->err), KADR_OK);

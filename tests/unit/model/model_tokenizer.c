@@ -55,7 +55,8 @@ static void fill_one_file(struct fixture *f, json_t *whole) {
 }
 
 /* Opens a tokenizer as tokens.json describes it. */
-static struct tokenizer *open_described(struct fixture *f, const json_t *spec) {
+static struct tokenizer *open_like(struct fixture *f, const json_t *spec,
+                                   const struct tokenizer *like) {
     const char *name = json_string_value(json_object_get(spec, "name")), *file;
     const char *given = json_string_value(json_object_get(spec, "folder"));
     const char *folder = arena_printf(&f->arena, "%s/%s", f->folder, name);
@@ -65,10 +66,10 @@ static struct tokenizer *open_described(struct fixture *f, const json_t *spec) {
     kadr_status st;
     if (strncmp(name, "sdxl_", 5) == 0)
         st = tokenizer_open_shipped(
-            f->mem, strcmp(name, "sdxl_2") ? TOKENIZER_SDXL_1 : TOKENIZER_SDXL_2, &t, &err);
+            f->mem, strcmp(name, "sdxl_2") ? TOKENIZER_SDXL_1 : TOKENIZER_SDXL_2, like, &t, &err);
     else if (given)
-        st = tokenizer_open(f->mem, data_path(f, arena_printf(&f->arena, MINI "%s", given)), &t,
-                            &err);
+        st = tokenizer_open(f->mem, data_path(f, arena_printf(&f->arena, MINI "%s", given)), like,
+                            &t, &err);
     else {
         json_object_foreach(files, file, content) {
             if (strcmp(file, "tokenizer.json") == 0) fill_one_file(f, content);
@@ -80,10 +81,17 @@ static struct tokenizer *open_described(struct fixture *f, const json_t *spec) {
             copy_mini(f, name, "vocab.json");
             copy_mini(f, name, "merges.txt");
         }
-        st = tokenizer_open(f->mem, folder, &t, &err);
+        st = tokenizer_open(f->mem, folder, like, &t, &err);
     }
     if (st) fail_msg("%s: %s", name, err.message);
     return t;
+}
+
+/* One whose vocabulary another had that is closed already. */
+static struct tokenizer *open_described(struct fixture *f, const json_t *spec) {
+    struct tokenizer *first = open_like(f, spec, NULL), *second = open_like(f, spec, first);
+    tokenizer_close(first);
+    return second;
 }
 
 static void same_ids(const char *name, size_t text, const struct tokens *got, const json_t *want) {
@@ -174,7 +182,7 @@ static void test_every_code_point(void **state) {
     uint32_t block = (uint32_t)json_integer_value(json_object_get(all, "block"));
     struct tokenizer *t;
     size_t i;
-    assert_int_equal(tokenizer_open(f->mem, NULL, &t, NULL), KADR_OK);
+    assert_int_equal(tokenizer_open(f->mem, NULL, NULL, &t, NULL), KADR_OK);
     assert_int_equal(json_array_size(json_object_get(all, "digests")) * block, 0x110000);
     json_array_foreach(json_object_get(all, "digests"), i, digest) {
         uint64_t got =
@@ -203,7 +211,7 @@ static void same_as(struct fixture *f, const struct tokenizer *t, const char *a,
 static void test_broken_utf8(void **state) {
     struct fixture *f = *state;
     struct tokenizer *t;
-    assert_int_equal(tokenizer_open(f->mem, NULL, &t, NULL), KADR_OK);
+    assert_int_equal(tokenizer_open(f->mem, NULL, NULL, &t, NULL), KADR_OK);
     same_as(f, t,
             "a\xFF"
             "b",
@@ -223,7 +231,7 @@ static void test_long_texts(void **state) {
     struct tokenizer *t;
     struct tokens ids;
     struct buf text, back;
-    assert_int_equal(tokenizer_open(f->mem, NULL, &t, NULL), KADR_OK);
+    assert_int_equal(tokenizer_open(f->mem, NULL, NULL, &t, NULL), KADR_OK);
     for (int marks = 0; marks < 2; marks++) {
         buf_init(&text, f->mem);
         buf_init(&back, f->mem);
@@ -246,7 +254,7 @@ static void test_long_texts(void **state) {
 static void test_names(void **state) {
     struct fixture *f = *state;
     struct tokenizer *t;
-    assert_int_equal(tokenizer_open_shipped(f->mem, TOKENIZER_SDXL_2, &t, NULL), KADR_OK);
+    assert_int_equal(tokenizer_open_shipped(f->mem, TOKENIZER_SDXL_2, NULL, &t, NULL), KADR_OK);
     assert_string_equal(tokenizer_text(t, 0), "!");
     assert_string_equal(tokenizer_text(t, 256), "!</w>");
     assert_string_equal(tokenizer_text(t, 1125), "photo</w>");
@@ -258,6 +266,25 @@ static void test_names(void **state) {
     assert_int_equal(tokenizer_find(t, "no such token"), -1);
     tokenizer_close(t);
     tokenizer_close(NULL);
+}
+
+/* SDXL's two differ in what pads alone. */
+static void test_one_vocabulary(void **state) {
+    struct fixture *f = *state;
+    struct tokenizer *first, *second;
+    struct mem_stats none, one, two;
+    mem_get_stats(f->mem, &none);
+    assert_int_equal(tokenizer_open_shipped(f->mem, TOKENIZER_SDXL_1, NULL, &first, NULL), KADR_OK);
+    mem_get_stats(f->mem, &one);
+    assert_int_equal(tokenizer_open_shipped(f->mem, TOKENIZER_SDXL_2, first, &second, NULL),
+                     KADR_OK);
+    mem_get_stats(f->mem, &two);
+    assert_true(two.now - one.now < (one.now - none.now) / 50);
+    assert_int_equal(tokenizer_pad(first), 49407);
+    assert_int_equal(tokenizer_pad(second), 0);
+    tokenizer_close(first);
+    assert_string_equal(tokenizer_text(second, 1125), "photo</w>");
+    tokenizer_close(second);
 }
 
 /* ---- Broken files ---------------------------------------------------------------------------- */
@@ -341,13 +368,13 @@ static void test_broken_files(void **state) {
         fixture_text(f, arena_printf(&f->arena, "%zu/merges.txt", i), "#version: 0.2\r\na b\r\n\n");
         struct tokenizer *t = NULL;
         kadr_error err = {0};
-        assert_int_equal(tokenizer_open(f->mem, folder, &t, &err), KADR_OK);
+        assert_int_equal(tokenizer_open(f->mem, folder, NULL, &t, &err), KADR_OK);
         tokenizer_close(t);
         t = NULL;
         const char *name = arena_printf(&f->arena, "%zu/%s", i, broken[i].file);
         if (broken[i].text) fixture_text(f, name, broken[i].text);
         else assert_int_equal(remove(fixture_path(f, name)), 0);
-        kadr_status st = tokenizer_open(f->mem, folder, &t, &err);
+        kadr_status st = tokenizer_open(f->mem, folder, NULL, &t, &err);
         if (st != KADR_EMODEL || !strstr(err.message, broken[i].message))
             fail_msg("%zu: %s '%s': got %d '%s', expected '%s'", i, broken[i].file,
                      broken[i].text ? broken[i].text : "(missing)", st, err.message,
@@ -357,7 +384,7 @@ static void test_broken_files(void **state) {
     }
     kadr_error err = {0};
     struct tokenizer *t = NULL;
-    assert_int_equal(tokenizer_open(f->mem, "/nowhere/at/all", &t, &err), KADR_EMODEL);
+    assert_int_equal(tokenizer_open(f->mem, "/nowhere/at/all", NULL, &t, &err), KADR_EMODEL);
 }
 
 /* Python writes "no limit" as a number that no machine word holds. */
@@ -368,8 +395,9 @@ static void test_huge_limit(void **state) {
     fixture_text(f, "a/merges.txt", "a b\n");
     fixture_text(f, "a/tokenizer_config.json",
                  "{\"model_max_length\":1000000000000000019884624838656,\"pad_token\":\"a\"}");
-    assert_int_equal(tokenizer_open(f->mem, arena_printf(&f->arena, "%s/a", f->folder), &t, NULL),
-                     KADR_OK);
+    assert_int_equal(
+        tokenizer_open(f->mem, arena_printf(&f->arena, "%s/a", f->folder), NULL, &t, NULL),
+        KADR_OK);
     assert_int_equal(tokenizer_pad(t), 1);
     tokenizer_close(t);
 }
@@ -380,10 +408,11 @@ static void test_deep_json(void **state) {
     memset(deep, '[', 2000);
     deep[2000] = '\0';
     fixture_text(f, "deep/vocab.json", deep);
+    fixture_text(f, "deep/merges.txt", "a b\n");
     struct tokenizer *t;
     kadr_error err = {0};
     assert_int_equal(
-        tokenizer_open(f->mem, arena_printf(&f->arena, "%s/deep", f->folder), &t, &err),
+        tokenizer_open(f->mem, arena_printf(&f->arena, "%s/deep", f->folder), NULL, &t, &err),
         KADR_EMODEL);
     assert_non_null(strstr(err.message, "nested deeper"));
 }
@@ -399,7 +428,7 @@ static void test_no_memory(void **state) {
         struct tokens ids;
         tokens_init(&ids, f->mem);
         mem_fail_at(f->mem, n);
-        kadr_status st = tokenizer_open(f->mem, folder, &t, NULL);
+        kadr_status st = tokenizer_open(f->mem, folder, NULL, &t, NULL);
         if (!st) st = tokenizer_encode(t, text, strlen(text), &ids, NULL);
         mem_fail_at(f->mem, 0);
         tokens_free(&ids);
@@ -414,11 +443,11 @@ static void test_no_memory(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_open, fixture_close)
     const struct CMUnitTest tests[] = {
-        TEST(test_texts),       TEST(test_every_code_point),
-        TEST(test_broken_utf8), TEST(test_long_texts),
-        TEST(test_names),       TEST(test_broken_files),
-        TEST(test_huge_limit),  TEST(test_deep_json),
-        TEST(test_no_memory),
+        TEST(test_texts),        TEST(test_every_code_point),
+        TEST(test_broken_utf8),  TEST(test_long_texts),
+        TEST(test_names),        TEST(test_one_vocabulary),
+        TEST(test_broken_files), TEST(test_huge_limit),
+        TEST(test_deep_json),    TEST(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,7 +22,10 @@ static const char *sample(const kadr_option *o, char *to, size_t size) {
     case KADR_CHOICE:
         snprintf(to, size, "%.*s", (int)strcspn(o->choices, "|"), o->choices);
         return to;
-    default: return !strcmp(o->name, "aspect") ? "2.39:1" : "path/of/ä: 0.5";
+    default:
+        return !strcmp(o->name, "aspect")              ? "2.39:1"
+               : !strcmp(o->name, "guidance-interval") ? "0.25,0.75"
+                                                       : "path/of/ä: 0.5";
     }
 }
 
@@ -113,6 +116,12 @@ static void wrong_values_change_nothing(void **state) {
         {"aspect", "0:1", "16:9"},
         {"aspect", "100:1", "16:9"},
         {"aspect", "1:", "16:9"},
+        {"guidance-interval", "0.5", "0.2,0.8"},
+        {"guidance-interval", "0.5,", "0.2,0.8"},
+        {"guidance-interval", "0.5,0.4", "0.2,0.8"},
+        {"guidance-interval", "0,1.01", "0.2,0.8"},
+        {"guidance-interval", "-0.1,1", "0.2,0.8"},
+        {"guidance-interval", "0,0.5,1", "0.2,0.8"},
         {"json", "maybe", "true or false"},
         {"lora", ":0.5", "FILE:WEIGHT"},
         {"model", "", "a path"},

@@ -194,6 +194,43 @@ static void bad_requests(void **unused) {
     mem_fail_at(m, 0);
 }
 
+/* The most steps that are taken give numbers, and one more is refused: sampler_check says so of
+ * whatever sampler_open does. */
+static void most_steps(void **unused) {
+    (void)unused;
+    struct sample_name name;
+    float noise[COUNT], out[COUNT];
+    read_floats("noise", noise, COUNT);
+    for (size_t i = 0; sampler_at(i, &name); i++)
+        for (const struct sample_name *schedule = sampler_schedule_names(); schedule->name;
+             schedule++) {
+            struct sampler_config c = {.sampler = name.name,
+                                       .schedule = schedule->name,
+                                       .steps = 1,
+                                       .strength = 1,
+                                       .count = COUNT,
+                                       .eta = -1,
+                                       .noise = {normals, NULL}};
+            struct sampler *s;
+            struct sampler_eval e;
+            noise_training_read(NULL, &c.training, NULL);
+            if (sampler_check(&c, NULL)) continue; /* they do not go together */
+            for (c.steps = 1000; sampler_check(&c, NULL); c.steps--)
+                assert_int_equal(sampler_open(&s, m, &c, NULL), KADR_EUSAGE);
+            assert_true(c.steps == 999 || c.steps == 998 || c.steps == 50);
+            assert_int_equal(sampler_open(&s, m, &c, NULL), KADR_OK);
+            sampler_start(s, noise);
+            while (sampler_next(s, &e)) {
+                model(&e, out);
+                sampler_give(s, out);
+            }
+            for (int k = 0; k < COUNT; k++)
+                if (!isfinite(sampler_latents(s)[k]))
+                    fail_msg("%s, %s, %d steps: no number", name.name, schedule->name, c.steps);
+            sampler_close(s);
+        }
+}
+
 /* A strength that leaves no step leaves the picture as it was. */
 static void no_steps(void **unused) {
     (void)unused;
@@ -214,6 +251,7 @@ static void no_steps(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(trajectories), cmocka_unit_test(registry),
-                                       cmocka_unit_test(bad_requests), cmocka_unit_test(no_steps)};
+                                       cmocka_unit_test(bad_requests), cmocka_unit_test(most_steps),
+                                       cmocka_unit_test(no_steps)};
     return cmocka_run_group_tests(tests, open_file, close_file);
 }

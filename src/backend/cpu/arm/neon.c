@@ -3,10 +3,12 @@
 
 #include "backend/cpu/vec_gemm.h"
 #include "backend/cpu/vec_rows.h"
+#include "backend/cpu/vec_winograd.h"
 
 GEMM_KERNEL(gemm_f32_neon, tile_f32, TILE_SWITCH_6, 1)
 
 void kernels_neon(struct kernels *k) {
     use_vec_rows(k);
+    use_vec_winograd(k);
     k->gemm_f32 = (struct gemm_kernel){"gemm_f32_neon", gemm_f32_neon, 6, 1};
 }

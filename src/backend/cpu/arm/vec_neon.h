@@ -5,6 +5,7 @@
 #include <arm_neon.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 typedef float32x4_t vf;
 #define VL 4
@@ -69,12 +70,31 @@ static inline void v_store_bf16(uint16_t *p, vf v) {
     up = vbslq_u32(number, up, vorrq_u32(bits, vdupq_n_u32(0x400000)));
     vst1_u16(p, vshrn_n_u32(up, 16));
 }
+/* a - b, both whole, as f32 */
+static inline vf v_load_difference(const int32_t *a, const int32_t *b) {
+    return vcvtq_f32_s32(vsubq_s32(vld1q_s32(a), vld1q_s32(b)));
+}
+/* Each rounded to a signed byte, plus `zero` */
+static inline void v_store_bytes(uint8_t *p, vf v, int zero) {
+    int16x4_t half = vqmovn_s32(vcvtnq_s32_f32(v));
+    int8x8_t bytes = vadd_s8(vqmovn_s16(vcombine_s16(half, half)), vdup_n_s8((int8_t)zero));
+    int32_t four = vget_lane_s32(vreinterpret_s32_s8(bytes), 0);
+    memcpy(p, &four, sizeof four);
+}
 /* The first and second of pairs of bf16 that lie in 32 bits each. */
 static inline vf v_pair_first(vf pair) {
     return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(pair), 16));
 }
 static inline vf v_pair_second(vf pair) {
     return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(pair), vdupq_n_u32(0xFFFF0000u)));
+}
+/* Such a pair of two numbers, each rounded to nearest even. */
+static inline vf v_pair(vf first, vf second) {
+    uint16_t rounded[2 * VL];
+    v_store_bf16(rounded, first);
+    v_store_bf16(rounded + VL, second);
+    uint32x4_t low = vmovl_u16(vld1_u16(rounded));
+    return vreinterpretq_f32_u32(vorrq_u32(low, vreinterpretq_u32_f32(v_load_bf16(rounded + VL))));
 }
 static inline void v_transpose(vf r[VL]) {
     float32x4x2_t a = vtrnq_f32(r[0], r[1]), b = vtrnq_f32(r[2], r[3]);

@@ -4,10 +4,12 @@
 
 #include "backend/cpu/vec_gemm.h"
 #include "backend/cpu/vec_rows.h"
+#include "backend/cpu/vec_winograd.h"
 
 GEMM_KERNEL(gemm_f32_avx2, tile_f32, TILE_SWITCH_6, 1)
 
 void kernels_avx2(struct kernels *k) {
     use_vec_rows(k);
+    use_vec_winograd(k);
     k->gemm_f32 = (struct gemm_kernel){"gemm_f32_avx2", gemm_f32_avx2, 6, 1};
 }

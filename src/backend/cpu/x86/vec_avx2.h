@@ -76,12 +76,34 @@ static inline void v_store_bf16(uint16_t *p, vf v) {
     up = _mm256_permute4x64_epi64(_mm256_packus_epi32(up, up), 0x08);
     _mm_storeu_si128((__m128i *)(void *)p, _mm256_castsi256_si128(up));
 }
+/* a - b, both whole, as f32 */
+static inline vf v_load_difference(const int32_t *a, const int32_t *b) {
+    __m256i x = _mm256_loadu_si256((const __m256i *)(const void *)a);
+    __m256i y = _mm256_loadu_si256((const __m256i *)(const void *)b);
+    return _mm256_cvtepi32_ps(_mm256_sub_epi32(x, y));
+}
+/* Each rounded to a signed byte, plus `zero` */
+static inline void v_store_bytes(uint8_t *p, vf v, int zero) {
+    __m256i whole = _mm256_cvtps_epi32(v);
+    __m128i half =
+        _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
+    __m128i bytes = _mm_add_epi8(_mm_packs_epi16(half, half), _mm_set1_epi8((char)zero));
+    _mm_storel_epi64((__m128i *)(void *)p, bytes);
+}
 /* The first and second of pairs of bf16 that lie in 32 bits each. */
 static inline vf v_pair_first(vf pair) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(pair), 16));
 }
 static inline vf v_pair_second(vf pair) {
     return _mm256_and_ps(pair, _mm256_castsi256_ps(_mm256_set1_epi32((int)0xFFFF0000)));
+}
+/* Such a pair of two numbers, each rounded to nearest even. */
+static inline vf v_pair(vf first, vf second) {
+    uint16_t rounded[2 * VL];
+    v_store_bf16(rounded, first);
+    v_store_bf16(rounded + VL, second);
+    __m256i low = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)rounded));
+    return _mm256_or_ps(_mm256_castsi256_ps(low), v_load_bf16(rounded + VL));
 }
 static inline void v_transpose(vf r[VL]) {
     vf a[VL], b[VL];

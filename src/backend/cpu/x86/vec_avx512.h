@@ -49,8 +49,7 @@ static inline vf v_round(vf a) {
 }
 /* a * 2^n for whole n, where neither a nor the result is zero, subnormal or infinite */
 static inline vf v_scale_exponent(vf a, vf n) {
-    __m512i shift = _mm512_slli_epi32(_mm512_cvtps_epi32(n), 23);
-    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a), shift));
+    return _mm512_scalef_ps(a, n);
 }
 static inline float v_sum(vf v) {
     __m256 w = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
@@ -71,6 +70,8 @@ static inline vf v_load_bf16(const uint16_t *p) {
 static inline vf v_load_f16(const uint16_t *p) {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
 }
+/* A file for processors with AVX512-BF16 says that it has an instruction for this. */
+#ifndef VEC_NATIVE_BF16
 static inline void v_store_bf16(uint16_t *p, vf v) {
     __m512i bits = _mm512_castps_si512(v);
     __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
@@ -79,6 +80,20 @@ static inline void v_store_bf16(uint16_t *p, vf v) {
     up = _mm512_mask_mov_epi32(up, nan, _mm512_or_si512(bits, _mm512_set1_epi32(0x400000)));
     _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtepi32_epi16(_mm512_srli_epi32(up, 16)));
 }
+#else
+static inline void v_store_bf16(uint16_t *p, vf v) {
+    _mm256_storeu_si256((__m256i *)(void *)p, (__m256i)_mm512_cvtneps_pbh(v));
+}
+#endif
+/* a - b, both whole, as f32 */
+static inline vf v_load_difference(const int32_t *a, const int32_t *b) {
+    return _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_loadu_si512(a), _mm512_loadu_si512(b)));
+}
+/* Each rounded to a signed byte, plus `zero` */
+static inline void v_store_bytes(uint8_t *p, vf v, int zero) {
+    __m128i bytes = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(v));
+    _mm_storeu_si128((__m128i *)(void *)p, _mm_add_epi8(bytes, _mm_set1_epi8((char)zero)));
+}
 /* The first and second of pairs of bf16 that lie in 32 bits each. */
 static inline vf v_pair_first(vf pair) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(pair), 16));
@@ -86,6 +101,15 @@ static inline vf v_pair_first(vf pair) {
 static inline vf v_pair_second(vf pair) {
     __m512i high = _mm512_set1_epi32((int)0xFFFF0000);
     return _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(pair), high));
+}
+/* Such a pair of two numbers, each rounded to nearest even. */
+static inline vf v_pair(vf first, vf second) {
+    uint16_t rounded[2 * VL];
+    v_store_bf16(rounded, first);
+    v_store_bf16(rounded + VL, second);
+    __m256i low = _mm256_loadu_si256((const __m256i *)(const void *)rounded);
+    return _mm512_castsi512_ps(_mm512_or_si512(_mm512_cvtepu16_epi32(low),
+                                               _mm512_castps_si512(v_load_bf16(rounded + VL))));
 }
 /* Within 128 bits first, then the 128-bit quarters. */
 static inline void v_transpose(vf r[VL]) {
