@@ -18,6 +18,7 @@ static const struct {
     {"avx512", CPU_AVX512},
     {"avx512bf16", CPU_AVX512_BF16},
     {"avx512vnni", CPU_AVX512_VNNI},
+    {"amx", CPU_AMX},
     {"neon", CPU_NEON},
     {"fp16", CPU_NEON_FP16},
     {"dot", CPU_NEON_DOT},
@@ -47,7 +48,10 @@ static unsigned detect(void) {
     if (!(flags & CPU_AVX2) || !zmm || !f || !dq || !bw || !vl) return flags;
     flags |= CPU_AVX512;
     if (c >> 11 & 1) flags |= CPU_AVX512_VNNI;
+    bool amx = d >> 22 & 1 && d >> 24 & 1 && d >> 25 & 1 && (xcr & 0x60000) == 0x60000;
     if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 5 & 1)) flags |= CPU_AVX512_BF16;
+    const unsigned beside = CPU_AVX512_BF16 | CPU_AVX512_VNNI;
+    if (amx && (flags & beside) == beside && sys_use_tiles()) flags |= CPU_AMX;
     return flags;
 }
 #else

@@ -15,6 +15,7 @@ enum cpu_flag {
     CPU_NEON_DOT = 1 << 6,  /* FEAT_DotProd */
     CPU_NEON_BF16 = 1 << 7, /* FEAT_BF16 */
     CPU_NEON_I8MM = 1 << 8, /* FEAT_I8MM */
+    CPU_AMX = 1 << 9,       /* AMX-TILE, -BF16, -INT8, beside all of the above for x86 */
 };
 
 unsigned cpu_flags(void);

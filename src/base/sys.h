@@ -44,6 +44,7 @@ int sys_open_direct(const char *path, bool write);
 const char *sys_blas(void);
 
 void sys_caches(size_t *l1d, size_t *l2, size_t *l3); /* bytes of one instance; 0: unknown */
+bool sys_use_tiles(void);     /* asks for the registers of AMX, for all threads of this process */
 unsigned sys_arm_flags(void); /* enum cpu_flag of an aarch64 processor; 0 elsewhere */
 
 #endif

@@ -104,6 +104,10 @@ void sys_caches(size_t *l1d, size_t *l2, size_t *l3) {
     *l3 = 0;
 }
 
+bool sys_use_tiles(void) {
+    return false;
+}
+
 unsigned sys_arm_flags(void) {
     unsigned flags = CPU_NEON;
     if (number("hw.optional.arm.FEAT_FP16")) flags |= CPU_NEON_FP16;

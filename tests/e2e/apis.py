@@ -142,7 +142,11 @@ class OpenAI(Apis):
         self.assertEqual([e.type for e in told], ["image_edit.completed"])
         # What fails after the answer has begun is an event too.
         with self.assertRaises(self.openai.APIError):
-            list(self.images.generate(prompt="a fox", size="96x64", stream=True, extra_body={"model": "mini", "n": 1, "size": "16384x16384"}))
+            for event in self.images.generate(prompt="a fox", size="768x768", stream=True, partial_images=3, extra_body={"n": 1}):
+                self.assertEqual(event.type, "image_generation.partial_image")
+                for job in self.server.json("GET", "/api/v1/jobs")["jobs"]:
+                    if job["state"] == "running":
+                        self.server.json("POST", f"/api/v1/jobs/{job['id']}/cancel", {})
 
     def test_forms_that_are_none(self):
         part = b'--x\r\nContent-Disposition: form-data; name="prompt"\r\n\r\na\r\n'

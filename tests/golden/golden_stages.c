@@ -1,7 +1,8 @@
 /* Each network against diffusers and transformers: text encoders, UNet (conditioning and one step),
  * VAE both ways, for every model that tests/reference/stages.py made goldens of. f32 to 1e-4 of the
  * output's norm; bf16 no farther from f32 than PyTorch in bf16 is (golden/bf16.json), the UNet in
- * int8 no farther than PyTorch with layers quantised by the same scheme (golden/int8.json).
+ * int8 no farther than PyTorch with layers quantised by the same scheme (golden/int8.json): over
+ * all outputs of a model in the mean, and a single one by no more than chance explains.
  * KADR_TEST_DATA names the folder of the data. With KADR_GOLDEN_MODEL and KADR_GOLDEN_DATA another
  * model is compared with its goldens, as tests/reference/fullshape.py makes them.
  */
@@ -24,32 +25,41 @@ struct golden {
     const char *folder, *data; /* of the model, of its goldens */
     enum dtype dtype;
     const json_t *bars; /* of bf16 or int8, by stage; NULL: only told */
+    double shares;      /* of their bars that errors were, summed up; and how many */
+    int checked;
 };
+
+/* Roundings are drawn anew wherever sums differ in their last digit, from one instruction set to
+ * another: products perturbed by 2e-7 spread an error of mini's UNet from 5.4e-3 to 7.5e-3.
+ * PyTorch's error is one draw, too. */
+#define CHANCE 1.25
 
 static double bar_of(const struct golden *g, const char *stage) {
     if (g->dtype == DTYPE_F32) return 1e-4;
     const json_t *l2 = json_object_get(json_object_get(g->bars, stage), "l2");
     if (g->bars && !l2) fail_msg("no bar for %s", stage);
-    /* The bars of int8 are the edge of what chance gave PyTorch. */
-    return l2 ? json_number_value(l2) * (g->dtype == DTYPE_I8 ? 1.05 : 1) : 1;
+    return l2 ? json_number_value(l2) : 1;
 }
 
-static void check(const struct golden *g, struct stage *s, const struct safetensors *file,
+static void check(struct golden *g, struct stage *s, const struct safetensors *file,
                   const char *name, const char *buffer, const char *stage) {
     size_t count;
     float *want = golden_read(s->mem, file, name, &count);
     double e = relative_error(run_buffer(s->run, buffer, 0), want, count), bar = bar_of(g, stage);
+    double most = g->dtype == DTYPE_F32 ? bar : CHANCE * bar;
     mem_free(want);
+    g->shares += e / bar;
+    g->checked++;
     printf("    %-4s %-16s relative error %.2e, at most %.2e\n", dtype_name(g->dtype), stage, e,
-           bar);
-    if (!(e <= bar)) fail_msg("%s: relative error %g, expected at most %g", stage, e, bar);
+           most);
+    if (!(e <= most)) fail_msg("%s: relative error %g, expected at most %g", stage, e, most);
 }
 
 static void must(kadr_status st, const kadr_error *err) {
     if (st) fail_msg("%s", err->message);
 }
 
-static void text(const struct golden *g) {
+static void text(struct golden *g) {
     char path[512];
     static const char *const names[2] = {"text_encoder", "text_encoder_2"};
     for (int i = 0; i < 2; i++) {
@@ -76,7 +86,7 @@ static void text(const struct golden *g) {
     }
 }
 
-static void unet(const struct golden *g, const char *tag) {
+static void unet(struct golden *g, const char *tag) {
     char path[512], stage[32];
     struct stage s;
     struct safetensors file;
@@ -112,7 +122,7 @@ static void unet(const struct golden *g, const char *tag) {
     stage_close(&s);
 }
 
-static void vae(const struct golden *g) {
+static void vae(struct golden *g) {
     char path[512];
     snprintf(path, sizeof path, "%s/vae.safetensors", g->data);
     for (int encode = 0; encode < 2; encode++) {
@@ -139,11 +149,15 @@ static void vae(const struct golden *g) {
     }
 }
 
-static void all_stages(const struct golden *g) {
+static void all_stages(struct golden *g) {
     if (g->dtype != DTYPE_I8) text(g);
     if (g->dtype != DTYPE_I8) vae(g);
     unet(g, "a");
     unet(g, "b");
+    double mean = g->shares / g->checked;
+    printf("    %-4s all              %.2f of what they may be\n", dtype_name(g->dtype), mean);
+    if (!(mean <= 1)) fail_msg("errors are %g of what they may be in the mean", mean);
+    g->shares = g->checked = 0;
 }
 
 /* The state is the model's name. */
@@ -154,7 +168,7 @@ static void model(void **state) {
     bool mini = strcmp(name, "mini") == 0;
     snprintf(folder, sizeof folder, "%s/%s/%s", data, mini ? "../../models" : "models", name);
     snprintf(golden, sizeof golden, "%s/golden/%s", data, name);
-    struct golden g = {folder, golden, DTYPE_F32, NULL};
+    struct golden g = {.folder = folder, .data = golden, .dtype = DTYPE_F32};
     all_stages(&g);
     for (int narrow = 0; narrow < 2; narrow++) {
         json_error_t e;
@@ -171,8 +185,9 @@ static void model(void **state) {
 
 /* The state is the precision. */
 static void another_model(void **state) {
-    const struct golden g = {getenv("KADR_GOLDEN_MODEL"), getenv("KADR_GOLDEN_DATA"),
-                             *(const enum dtype *)*state, NULL};
+    struct golden g = {.folder = getenv("KADR_GOLDEN_MODEL"),
+                       .data = getenv("KADR_GOLDEN_DATA"),
+                       .dtype = *(const enum dtype *)*state};
     assert_non_null(g.data);
     all_stages(&g);
 }

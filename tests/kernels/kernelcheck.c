@@ -35,9 +35,11 @@ const struct level levels[] = {
     {"avx512", kernels_avx512, CPU_AVX512, {peak_avx512}},
     {"avx512bf16", kernels_avx512_bf16, CPU_AVX512_BF16, {[PEAK_BF16] = peak_avx512_bf16}},
     {"avx512vnni", kernels_avx512_vnni, CPU_AVX512_VNNI, {[PEAK_I8] = peak_avx512_vnni}},
+    {"amx", kernels_amx, CPU_AMX, {[PEAK_BF16] = peak_amx_bf16, [PEAK_I8] = peak_amx_i8}},
     {"avx512 in C", emulated_avx512, CPU_AVX2, {NULL}},
     {"bf16 in C", emulated_avx512_bf16, CPU_AVX2, {NULL}},
     {"vnni in C", emulated_avx512_vnni, CPU_AVX2, {NULL}},
+    {"amx in C", emulated_amx, CPU_AVX2, {NULL}},
 #elif defined(__aarch64__)
     {"neon", kernels_neon, CPU_NEON, {NULL}},
     {"neon int8", kernels_neon_i8, CPU_NEON, {NULL}},

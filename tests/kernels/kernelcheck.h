@@ -23,11 +23,14 @@ extern const size_t level_count;
 void emulated_avx512(struct kernels *k);
 void emulated_avx512_bf16(struct kernels *k);
 void emulated_avx512_vnni(struct kernels *k);
+void emulated_amx(struct kernels *k);
 
 double peak_avx2(long rounds, float *sink);
 double peak_avx512(long rounds, float *sink);
 double peak_avx512_bf16(long rounds, float *sink);
 double peak_avx512_vnni(long rounds, float *sink);
+double peak_amx_bf16(long rounds, float *sink);
+double peak_amx_i8(long rounds, float *sink);
 
 /* bench.c: measures the operations of SDXL on `threads` threads; false when one could not run. */
 bool bench(int threads, const char *filter);

@@ -284,6 +284,7 @@ static void attend_task(void *user, size_t task, int thread) {
     if (lengths) w.valid = max_i64(0, min_i64(a->keys, lengths[sample]));
     take_queries(&w, sample, column);
     walk_keys(&w);
+    gemm_leave(a->kernel);
     if (a->from + a->span >= a->keys) finish_rows(&w, sample, column);
 }
 

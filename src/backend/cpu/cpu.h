@@ -131,6 +131,16 @@ static inline const struct gemm_kernel *gemm_for(const struct kernels *k, enum d
     return narrow ? &k->gemm_bf16 : &k->gemm_f32;
 }
 
+/* The depth may be cut at multiples of this: pairs, fours and what a kernel sums up apart may not
+ * be torn. */
+static inline int64_t depth_unit(const struct gemm_kernel *kernel) {
+    return kernel->depth ? kernel->depth : 4;
+}
+
+static inline void gemm_leave(const struct gemm_kernel *kernel) {
+    if (kernel->leave) kernel->leave();
+}
+
 /* All tiles of C[rows][panels * PANEL] (+)= A[rows][k] * B. */
 static inline void gemm_tiles(const struct gemm_kernel *kernel, const struct gemm_tile *all,
                               int64_t rows, int64_t panels) {

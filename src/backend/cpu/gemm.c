@@ -58,14 +58,14 @@ static void cut_depth(struct gemm *m) {
     const struct cpu_caches *caches = &m->cpu->caches;
     struct blocks *bl = &m->blocks;
     size_t line = (size_t)m->step * PANEL * dtype_size(m->a.type);
-    size_t room = m->kernel->rows >= 12 ? caches->l2 / 5 : caches->l1d / 2;
-    int64_t most = max_i64(128, (int64_t)(room / line)) & ~3;
+    size_t room = m->kernel->far ? caches->l2 / 5 : caches->l1d / 2;
+    int64_t unit = depth_unit(m->kernel), most = max_i64(128, (int64_t)(room / line)) / unit * unit;
     bl->k = m->a.k;
     bl->pieces = m->a.pieces;
     if (m->a.k <= most) bl->pieces = ceil_div(bl->pieces, ceil_div(bl->pieces, most / bl->k));
     else {
-        bl->pieces = 1; /* pairs and fours may not be torn */
-        bl->k = (int64_t)chk_align((size_t)ceil_div(bl->k, ceil_div(bl->k, most)), 4);
+        bl->pieces = 1;
+        bl->k = ceil_div(ceil_div(bl->k, ceil_div(bl->k, most)), unit) * unit;
     }
     bl->once = bl->k == m->a.k && bl->pieces == m->a.pieces;
 }
@@ -423,6 +423,7 @@ static void gemm_task(void *user, size_t task, int thread) {
             for (int64_t p = 0; p < c.panels; p += m->step)
                 multiply_strip(&c, c.panel + p, min_i64(m->step, c.panels - p));
         }
+    gemm_leave(m->kernel);
 }
 
 size_t cpu_gemm_workspace(const struct cpu_op *o) {

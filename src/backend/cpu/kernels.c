@@ -14,6 +14,7 @@ const struct kernel_level kernel_levels[] = {
     {"avx512", CPU_AVX512, kernels_avx512},
     {"avx512bf16", CPU_AVX512_BF16, kernels_avx512_bf16},
     {"avx512vnni", CPU_AVX512_VNNI, kernels_avx512_vnni},
+    {"amx", CPU_AMX, kernels_amx},
 #elif defined(__aarch64__)
     {"neon", CPU_NEON, kernels_neon},
     {"neon int8", CPU_NEON, kernels_neon_i8},

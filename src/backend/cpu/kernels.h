@@ -48,7 +48,11 @@ typedef void gemm_fn(const struct gemm_tile *t);
 struct gemm_kernel {
     const char *name;
     gemm_fn *run;
-    int rows, panels; /* the largest tile it takes; panels 1, 2 or 4 */
+    int rows, panels;    /* the largest tile it takes; panels 1, 2 or 4 */
+    bool far;            /* needs so little of a panel at a time that the second cache is quick
+                            enough; otherwise a panel should stay in the first */
+    int depth;           /* a depth is cut at multiples of this; 0: at whole pairs or fours */
+    void (*leave)(void); /* called by a thread after its last tile for now; or NULL */
 };
 
 /* What becomes of a block of sums: out = (act(acc + bias + add) + residual) * scale, row by row.
@@ -175,6 +179,7 @@ void kernels_avx2_i8(struct kernels *k);
 void kernels_avx512(struct kernels *k);
 void kernels_avx512_bf16(struct kernels *k);
 void kernels_avx512_vnni(struct kernels *k);
+void kernels_amx(struct kernels *k);
 void kernels_neon(struct kernels *k);
 void kernels_neon_i8(struct kernels *k);
 void kernels_neon_dot(struct kernels *k);

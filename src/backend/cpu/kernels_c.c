@@ -150,7 +150,8 @@ static void scale_c(float *x, size_t n, float by) {
 }
 
 void kernels_c(struct kernels *k) {
-    k->gemm_f32 = (struct gemm_kernel){"gemm_f32_c", gemm_f32_c, TILE_ROWS, 1};
+    k->gemm_f32 = (struct gemm_kernel){
+        .name = "gemm_f32_c", .run = gemm_f32_c, .rows = TILE_ROWS, .panels = 1};
     k->unpack = unpack_c;
     k->pack_panel = pack_panel_c;
     k->convert = convert_c;

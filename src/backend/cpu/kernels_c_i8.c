@@ -49,7 +49,8 @@ static void dequantise_c(float *acc, size_t stride, size_t rows, const float *by
 }
 
 void kernels_c_i8(struct kernels *k) {
-    k->gemm_i8 = (struct gemm_kernel){"gemm_i8_c", gemm_i8_c, TILE_ROWS, 1};
+    k->gemm_i8 =
+        (struct gemm_kernel){.name = "gemm_i8_c", .run = gemm_i8_c, .rows = TILE_ROWS, .panels = 1};
     k->i8_zero = 0;
     k->peak = peak_c;
     k->quantise = quantise_c;

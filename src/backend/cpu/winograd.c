@@ -142,7 +142,7 @@ static void finish_tiles(const struct winograd *w, int64_t tile, int64_t tiles, 
 static void multiply(const struct winograd *w, int64_t tile, int64_t tiles, int64_t panels,
                      const char *weights, float *sums) {
     size_t size = dtype_size(w->as);
-    int64_t cut = w->kernel->rows >= 12 ? w->channels : 256;
+    int64_t cut = w->kernel->far ? w->channels : 256;
     for (size_t term = 0; term < TERMS; term++)
         for (int64_t k = 0; k < w->channels; k += cut) {
             const struct gemm_tile all = {
@@ -184,6 +184,7 @@ static void multiply_task(void *user, size_t task, int thread) {
                          sums + (size_t)(done * w->step * PANEL), acc);
         }
     }
+    gemm_leave(w->kernel);
 }
 
 /* Rows of tiles at hand become terms, band by band. */

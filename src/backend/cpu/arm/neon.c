@@ -10,5 +10,6 @@ GEMM_KERNEL(gemm_f32_neon, tile_f32, TILE_SWITCH_6, 1)
 void kernels_neon(struct kernels *k) {
     use_vec_rows(k);
     use_vec_winograd(k);
-    k->gemm_f32 = (struct gemm_kernel){"gemm_f32_neon", gemm_f32_neon, 6, 1};
+    k->gemm_f32 =
+        (struct gemm_kernel){.name = "gemm_f32_neon", .run = gemm_f32_neon, .rows = 6, .panels = 1};
 }

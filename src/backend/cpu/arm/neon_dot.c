@@ -33,5 +33,6 @@ INLINE void tile_i8(const struct gemm_tile *t, int rows, int vecs) {
 GEMM_KERNEL(gemm_i8_dot, tile_i8, TILE_SWITCH_6, 1)
 
 void kernels_neon_dot(struct kernels *k) {
-    k->gemm_i8 = (struct gemm_kernel){"gemm_i8_dot", gemm_i8_dot, ROWS, 1};
+    k->gemm_i8 =
+        (struct gemm_kernel){.name = "gemm_i8_dot", .run = gemm_i8_dot, .rows = ROWS, .panels = 1};
 }

@@ -42,5 +42,6 @@ GEMM_KERNEL(gemm_i8_neon, tile_i8, TILE_SWITCH_4, 1)
 
 void kernels_neon_i8(struct kernels *k) {
     USE_VEC_I8(k);
-    k->gemm_i8 = (struct gemm_kernel){"gemm_i8_neon", gemm_i8_neon, ROWS, 1};
+    k->gemm_i8 = (struct gemm_kernel){
+        .name = "gemm_i8_neon", .run = gemm_i8_neon, .rows = ROWS, .panels = 1};
 }

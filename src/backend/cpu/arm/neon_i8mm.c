@@ -59,5 +59,6 @@ INLINE void tile_i8(const struct gemm_tile *t, int rows, int vecs) {
 GEMM_KERNEL(gemm_i8_i8mm, tile_i8, TILE_SWITCH_6, 1)
 
 void kernels_neon_i8mm(struct kernels *k) {
-    k->gemm_i8 = (struct gemm_kernel){"gemm_i8_i8mm", gemm_i8_i8mm, ROWS, 1};
+    k->gemm_i8 = (struct gemm_kernel){
+        .name = "gemm_i8_i8mm", .run = gemm_i8_i8mm, .rows = ROWS, .panels = 1};
 }

@@ -11,5 +11,6 @@ GEMM_KERNEL(gemm_f32_avx2, tile_f32, TILE_SWITCH_6, 1)
 void kernels_avx2(struct kernels *k) {
     use_vec_rows(k);
     use_vec_winograd(k);
-    k->gemm_f32 = (struct gemm_kernel){"gemm_f32_avx2", gemm_f32_avx2, 6, 1};
+    k->gemm_f32 =
+        (struct gemm_kernel){.name = "gemm_f32_avx2", .run = gemm_f32_avx2, .rows = 6, .panels = 1};
 }

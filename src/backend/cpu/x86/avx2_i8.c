@@ -55,5 +55,6 @@ GEMM_KERNEL(gemm_i8_avx2, tile_i8, TILE_SWITCH_4, 1)
 
 void kernels_avx2_i8(struct kernels *k) {
     USE_VEC_I8(k);
-    k->gemm_i8 = (struct gemm_kernel){"gemm_i8_avx2", gemm_i8_avx2, ROWS, 1};
+    k->gemm_i8 = (struct gemm_kernel){
+        .name = "gemm_i8_avx2", .run = gemm_i8_avx2, .rows = ROWS, .panels = 1};
 }
