@@ -4,6 +4,7 @@
 #include "store/inside.h"
 
 #include "base/file.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -268,12 +269,8 @@ static void remove_left(struct store *s, const char *cache) {
     }
 }
 
-static kadr_status open_own(struct store *s, const char *cache, kadr_error *err) {
-    if (!cache)
-        return err_set(err, KADR_EUSAGE, "store: expected a place for files, there is none");
-    kadr_status st = file_make_folders(cache, err);
-    if (st) return st;
-    remove_left(s, cache);
+/* A folder of this process's own, with a lock in it that lives as long as it does. */
+static kadr_status make_own(struct store *s, const char *cache, kadr_error *err) {
     char *folder = file_join(&s->arena, cache, OWN_PREFIX "XXXXXX");
     if (!folder) return err_nomem(err, "a path", 0);
     if (!mkdtemp(folder)) return err_errno(err, "cannot make folder", folder);
@@ -281,7 +278,22 @@ static kadr_status open_own(struct store *s, const char *cache, kadr_error *err)
     s->carries = true;
     const char *lock = file_join(&s->arena, folder, "lock");
     s->lock = lock ? take_lock(lock, O_CREAT) : -1;
-    return s->lock >= 0 ? KADR_OK : err_errno(err, "cannot make", folder);
+    return s->lock >= 0 ? KADR_OK : err_errno(err, "cannot lock", folder);
+}
+
+/* One process at a time: a folder that is not locked yet looks like one that was left. */
+static kadr_status open_own(struct store *s, const char *cache, kadr_error *err) {
+    if (!cache)
+        return err_set(err, KADR_EUSAGE, "store: expected a place for files, there is none");
+    kadr_status st = file_make_folders(cache, err);
+    if (st) return st;
+    int all = open(cache, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (all < 0) return err_errno(err, "cannot open", cache);
+    while (flock(all, LOCK_EX) && errno == EINTR) continue;
+    remove_left(s, cache);
+    st = make_own(s, cache, err);
+    close(all);
+    return st;
 }
 
 /* Whoever comes first says where pictures are, and marks the folder with the store's number. */

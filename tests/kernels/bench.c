@@ -6,6 +6,7 @@
 #include "kernelcheck.h"
 
 #include "backend/backend.h"
+#include "backend/cpu/cpu.h"
 #include "base/sys.h"
 
 #include <stdio.h>
@@ -106,6 +107,15 @@ static void fill(void *p, size_t bytes, enum dtype type) {
     }
 }
 
+/* Scales that any bytes would make of it are slow where they are subnormal. */
+static void fill_tails(char *packed, size_t bytes, const struct weight *w) {
+    struct panels p = weight_panels(w);
+    struct i8_tail tail = {.sum = {0}};
+    for (int i = 0; i < PANEL; i++) tail.scale[i] = 0.01f;
+    for (size_t at = p.bytes; at <= bytes; at += p.bytes)
+        memcpy(packed + at - sizeof tail, &tail, sizeof tail);
+}
+
 /* Scratch of the operations, which run one after the other. */
 static size_t scratch_bytes(const struct job *j) {
     size_t most = 1;
@@ -133,6 +143,8 @@ static bool begin(struct job *j, const struct shape *s, enum dtype dtype) {
         void *packed = mem_map(j->mem, bytes);
         ok = packed && ok;
         if (packed) fill(packed, bytes, j->g.weights[i].dtype);
+        if (packed && j->g.weights[i].dtype == DTYPE_I8)
+            fill_tails(packed, bytes, &j->g.weights[i]);
         j->weights[i] = packed;
     }
     j->workspace = mem_map(j->mem, scratch_bytes(j));

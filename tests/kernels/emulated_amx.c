@@ -61,6 +61,8 @@ EMULATE void emulated_tile_dot_bytes(int sum, int a, int b) {
 #define _tile_zero emulated_tile_zero
 #undef _tile_loadd
 #define _tile_loadd emulated_tile_load
+#undef _tile_stream_loadd
+#define _tile_stream_loadd emulated_tile_load
 #undef _tile_stored
 #define _tile_stored emulated_tile_store
 #undef _tile_dpbf16ps

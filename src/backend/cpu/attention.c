@@ -13,7 +13,7 @@
 #include <math.h>
 #include <string.h>
 
-#define QUERIES 56                    /* of a task */
+#define QUERIES 56                    /* of a task, about: whole tiles */
 #define KEYS_MOST 640                 /* of a block: all blocks but the last are of one size */
 #define GROUP_BYTES ((size_t)4 << 20) /* about as much for packed heads at a time */
 #define STATE_BYTES ((size_t)4 << 20) /* about as much for queries between spans of keys */
@@ -26,6 +26,7 @@ struct attention {
     enum dtype as;                  /* of panels and what multiplies them */
     int64_t n, heads, width, depth; /* depth: of a head */
     int64_t queries, keys;          /* of a sample */
+    int64_t each;                   /* queries of a task */
     int64_t key_panels, depth_panels;
     int64_t group, first;  /* heads [first, first + group) at a time, */
     int64_t span, from;    /* of them keys [from, from + span), a multiple of `step` unless all, */
@@ -50,6 +51,7 @@ static void init(struct attention *a, const struct cpu_op *o) {
     a->depth = a->width / a->heads;
     a->queries = tensor_rows(q) / a->n;
     a->keys = tensor_rows(k) / a->n;
+    a->each = ceil_div(QUERIES, a->kernel->rows) * a->kernel->rows;
     a->scale = o->op->scale;
     a->depth_panels = ceil_div(a->depth, PANEL);
     a->key_panel = panel_bytes(a->as, a->depth);
@@ -70,14 +72,14 @@ static void init(struct attention *a, const struct cpu_op *o) {
     a->s_stride = block + PANEL; /* floats */
     a->p_stride = a->as == DTYPE_F32 ? a->s_stride * sizeof(float) : block * a_size + 64;
     a->out_stride = (size_t)a->depth_panels * PANEL;
-    scratch(&a->state_bytes, QUERIES * a->out_stride * sizeof(float));
-    a->sums_at = scratch(&a->state_bytes, 2 * QUERIES * sizeof(float));
-    a->q_at = scratch(&a->thread_bytes, QUERIES * a->q_stride);
-    a->s_at = scratch(&a->thread_bytes, QUERIES * a->s_stride * sizeof(float));
+    scratch(&a->state_bytes, a->each * a->out_stride * sizeof(float));
+    a->sums_at = scratch(&a->state_bytes, 2 * a->each * sizeof(float));
+    a->q_at = scratch(&a->thread_bytes, a->each * a->q_stride);
+    a->s_at = scratch(&a->thread_bytes, a->each * a->s_stride * sizeof(float));
     a->p_at = a->s_at; /* in place, unless the product wants another type */
-    if (a->as != DTYPE_F32) a->p_at = scratch(&a->thread_bytes, QUERIES * a->p_stride);
+    if (a->as != DTYPE_F32) a->p_at = scratch(&a->thread_bytes, a->each * a->p_stride);
     if (!a->spanned) a->state_at = scratch(&a->thread_bytes, a->state_bytes);
-    a->blocks = ceil_div(a->queries, QUERIES);
+    a->blocks = ceil_div(a->queries, a->each);
     if (a->spanned) /* a few blocks for each thread at least */
         a->blocks = min_i64(a->blocks, max_i64(16, (int64_t)(STATE_BYTES / a->state_bytes)));
     a->states_at = chk_align((size_t)a->group * a->head_bytes, BACKEND_ALIGN);
@@ -275,11 +277,11 @@ static void attend_task(void *user, size_t task, int thread) {
                      .s = (float *)(void *)(own + a->s_at),
                      .out = (float *)(void *)state,
                      .top = (float *)(void *)(state + a->sums_at),
-                     .query = (a->block + block) * QUERIES,
+                     .query = (a->block + block) * a->each,
                      .valid = a->keys};
     w.values = w.keys + a->key_bytes;
-    w.sum = w.top + QUERIES;
-    w.rows = min_i64(QUERIES, a->queries - w.query);
+    w.sum = w.top + a->each;
+    w.rows = min_i64(a->each, a->queries - w.query);
     const int32_t *lengths = op_data(o, o->op->in[3]);
     if (lengths) w.valid = max_i64(0, min_i64(a->keys, lengths[sample]));
     take_queries(&w, sample, column);
@@ -298,7 +300,7 @@ void cpu_attention_run(const struct cpu_op *o) {
     struct attention a;
     init(&a, o);
     int64_t all = a.n * a.heads, most = a.group, some = a.blocks;
-    int64_t query_blocks = ceil_div(a.queries, QUERIES);
+    int64_t query_blocks = ceil_div(a.queries, a.each);
     for (; a.first < all; a.first += most) {
         a.group = min_i64(most, all - a.first);
         for (a.block = 0; a.block < query_blocks; a.block += some) {

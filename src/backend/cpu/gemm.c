@@ -52,14 +52,26 @@ struct gemm {
 /* ---- Blocks ------------------------------------------------------------------------------------
  */
 
-/* A wide tile needs so little of a panel at each step that the second cache is quick enough, and a
- * long depth saves loads and stores of sums; with a narrow one a panel must stay in the first. */
-static void cut_depth(struct gemm *m) {
+static bool near_rows(const struct gemm *m) {
+    return m->kernel->near == NEAR_ROWS;
+}
+
+/* A long depth saves loads and stores of sums; but what should stay near must have room. */
+static size_t depth_room(const struct gemm *m) {
     const struct cpu_caches *caches = &m->cpu->caches;
+    switch (m->kernel->near) {
+    case NEAR_ROWS: return caches->l1d * 5 / 6;
+    case NEAR_NEITHER: return caches->l2 / 5;
+    default: return caches->l1d / 2;
+    }
+}
+
+static void cut_depth(struct gemm *m) {
     struct blocks *bl = &m->blocks;
-    size_t line = (size_t)m->step * PANEL * dtype_size(m->a.type);
-    size_t room = m->kernel->far ? caches->l2 / 5 : caches->l1d / 2;
-    int64_t unit = depth_unit(m->kernel), most = max_i64(128, (int64_t)(room / line)) / unit * unit;
+    int64_t across = near_rows(m) ? m->kernel->rows : m->step * PANEL;
+    int64_t unit = depth_unit(m->kernel);
+    int64_t most = (int64_t)(depth_room(m) / dtype_size(m->a.type)) / across;
+    most = max_i64(128, most) / unit * unit;
     bl->k = m->a.k;
     bl->pieces = m->a.pieces;
     if (m->a.k <= most) bl->pieces = ceil_div(bl->pieces, ceil_div(bl->pieces, most / bl->k));
@@ -77,18 +89,21 @@ static void cut_rows(struct gemm *m) {
     bool picture = m->a.form == BAND_PICTURE;
     if (picture && row > m->a.row) row = m->a.row; /* neighbours share the rest */
     int64_t most = (int64_t)(m->cpu->caches.l2 * 3 / 8 / row);
-    most = max_i64(m->kernel->rows, min_i64(most, 512));
+    most = max_i64(m->kernel->rows, min_i64(most, near_rows(m) ? 384 : 512));
     if (picture && most >= m->a.width) most = most / m->a.width * m->a.width;
     else if (picture) most = ceil_div(m->a.width, ceil_div(m->a.width, most));
     bl->most_rows = most;
 }
 
-/* Sums that wait for the next cut of the depth lie in the second cache, too. */
+/* Sums that wait for the next cut of the depth lie in the second cache, too, and panels that all
+ * rows of a block pass by. */
 static int64_t most_panels(const struct gemm *m, int64_t panels) {
     const struct blocks *bl = &m->blocks;
-    if (bl->once) return panels;
-    int64_t most =
-        (int64_t)(m->cpu->caches.l2 / 2 / ((size_t)bl->most_rows * PANEL * sizeof(float)));
+    size_t sums = bl->once ? 0 : (size_t)bl->most_rows * PANEL * sizeof(float);
+    size_t each = near_rows(m) ? panel_bytes(m->a.type, bl->k * bl->pieces) : 0;
+    if (each < sums) each = sums;
+    if (!each) return panels;
+    int64_t most = (int64_t)(m->cpu->caches.l2 / 2 / each);
     return min_i64(panels, max_i64(m->step, most / m->step * m->step));
 }
 
@@ -115,9 +130,10 @@ static void cut_panels(struct gemm *m) {
 /* Blocks of the rows at hand. */
 static void cut_blocks(struct gemm *m) {
     struct blocks *bl = &m->blocks;
-    int64_t unit = m->a.form == BAND_PICTURE && bl->most_rows >= m->a.width ? m->a.width : 1;
+    int64_t unit = near_rows(m) ? m->kernel->rows : 1;
+    if (m->a.form == BAND_PICTURE) unit = bl->most_rows >= m->a.width ? m->a.width : 1;
     int64_t rows = ceil_div(m->rows, unit);
-    bl->row_blocks = ceil_div(rows, bl->most_rows / unit);
+    bl->row_blocks = ceil_div(rows, max_i64(1, bl->most_rows / unit));
     bl->rows = ceil_div(rows, bl->row_blocks) * unit;
     bl->row_blocks = ceil_div(m->rows, bl->rows);
     cut_panels(m);
@@ -365,39 +381,70 @@ static void fetch_panels(const struct cut *c, struct gemm_tile *t, int64_t panel
     t->ahead_step = share;
 }
 
-/* Strips of as many panels as are finished together, all rows of the block. */
-static void multiply_strip(const struct cut *c, int64_t panel, int64_t panels) {
+/* Rows [row, row + rows) of the block, of one tile, by panels that are finished together, which lie
+ * at b. */
+static void multiply_tile(const struct cut *c, int64_t row, int64_t rows, int64_t panel,
+                          int64_t panels, const char *b, size_t stride) {
     const struct gemm *m = c->m;
-    const struct blocks *bl = &m->blocks;
+    int64_t left, tiles = ceil_div(c->rows, m->kernel->rows);
+    const char *a = band_row(&m->a, row, &left);
+    float *sums = c->sums;
+    if (!m->blocks.once)
+        sums += (size_t)(row - c->row) * m->c_stride + (size_t)(panel - c->panel) * PANEL;
+    if (c->last) fetch_finish(m, row, rows, panel, panels);
+    struct gemm_tile t = {.rows = (int)rows,
+                          .k = (size_t)c->k,
+                          .pieces = (size_t)c->pieces,
+                          .a = a + (size_t)c->piece * m->a.piece +
+                               (size_t)c->at * dtype_size(m->a.type),
+                          .a_stride = m->a.row,
+                          .a_piece = m->a.piece,
+                          .b_stride = stride,
+                          .c_stride = m->c_stride,
+                          .accumulate = !c->first};
+    for (int64_t p = 0; p < panels; p += m->kernel->panels) {
+        t.panels = (int)min_i64(m->kernel->panels, panels - p);
+        t.b = b + (size_t)p * stride;
+        t.c = sums + p * PANEL;
+        fetch_panels(c, &t, panel, (row - c->row) / m->kernel->rows, tiles);
+        m->kernel->run(&t);
+    }
+    if (c->last) finish_tile(m, row, rows, panel, panels, sums);
+}
+
+/* How many rows from `row` on are a tile: equal parts of those that are evenly spaced, or whole
+ * tiles and what is left. */
+static int64_t tile_rows(const struct cut *c, int64_t row) {
+    int64_t left;
+    band_row(&c->m->a, row, &left);
+    left = min_i64(left, c->row + c->rows - row);
+    if (near_rows(c->m)) return min_i64(left, c->m->kernel->rows);
+    return ceil_div(left, ceil_div(left, c->m->kernel->rows));
+}
+
+/* Tile by tile: the same panels with all rows of the block, or the same rows with all panels. */
+static void multiply_cut(const struct cut *c) {
+    const struct gemm *m = c->m;
+    const int64_t end_row = c->row + c->rows, end = c->panel + c->panels;
     size_t stride;
-    const char *b = panels_of(c, panel, panels, &stride);
-    int64_t tiles = ceil_div(c->rows, m->kernel->rows), tile = 0, left;
-    for (int64_t r = c->row, n; r < c->row + c->rows; r += n, tile++) {
-        const char *a = band_row(&m->a, r, &left);
-        left = min_i64(left, c->row + c->rows - r);
-        n = ceil_div(left, ceil_div(left, m->kernel->rows));
-        float *sums = c->sums;
-        if (!bl->once)
-            sums += (size_t)(r - c->row) * m->c_stride + (size_t)(panel - c->panel) * PANEL;
-        if (c->last) fetch_finish(m, r, n, panel, panels);
-        struct gemm_tile t = {.rows = (int)n,
-                              .k = (size_t)c->k,
-                              .pieces = (size_t)c->pieces,
-                              .a = a + (size_t)c->piece * m->a.piece +
-                                   (size_t)c->at * dtype_size(m->a.type),
-                              .a_stride = m->a.row,
-                              .a_piece = m->a.piece,
-                              .b_stride = stride,
-                              .c_stride = m->c_stride,
-                              .accumulate = !c->first};
-        for (int64_t p = 0; p < panels; p += m->kernel->panels) {
-            t.panels = (int)min_i64(m->kernel->panels, panels - p);
-            t.b = b + (size_t)p * stride;
-            t.c = sums + p * PANEL;
-            fetch_panels(c, &t, panel, tile, tiles);
-            m->kernel->run(&t);
+    if (near_rows(m)) {
+        for (int64_t r = c->row, n; r < end_row; r += n) {
+            n = tile_rows(c, r);
+            for (int64_t p = c->panel, some; p < end; p += some) {
+                some = min_i64(m->step, end - p);
+                const char *b = panels_of(c, p, some, &stride);
+                multiply_tile(c, r, n, p, some, b, stride);
+            }
         }
-        if (c->last) finish_tile(m, r, n, panel, panels, sums);
+        return;
+    }
+    for (int64_t p = c->panel, some; p < end; p += some) {
+        some = min_i64(m->step, end - p);
+        const char *b = panels_of(c, p, some, &stride);
+        for (int64_t r = c->row, n; r < end_row; r += n) {
+            n = tile_rows(c, r);
+            multiply_tile(c, r, n, p, some, b, stride);
+        }
     }
 }
 
@@ -420,8 +467,7 @@ static void gemm_task(void *user, size_t task, int thread) {
             c.pieces = min_i64(bl->pieces, m->a.pieces - c.piece);
             c.first = c.piece == 0 && c.at == 0;
             c.last = c.piece + c.pieces == m->a.pieces && c.at + c.k == m->a.k;
-            for (int64_t p = 0; p < c.panels; p += m->step)
-                multiply_strip(&c, c.panel + p, min_i64(m->step, c.panels - p));
+            multiply_cut(&c);
         }
     gemm_leave(m->kernel);
 }

@@ -45,12 +45,18 @@ struct gemm_tile {
 };
 typedef void gemm_fn(const struct gemm_tile *t);
 
+enum gemm_near {
+    NEAR_PANELS,
+    NEAR_ROWS,
+    NEAR_NEITHER, /* it needs so little at a time that the second cache is quick enough */
+};
+
 struct gemm_kernel {
     const char *name;
     gemm_fn *run;
     int rows, panels;    /* the largest tile it takes; panels 1, 2 or 4 */
-    bool far;            /* needs so little of a panel at a time that the second cache is quick
-                            enough; otherwise a panel should stay in the first */
+    enum gemm_near near; /* what should stay in the first cache from tile to tile */
+    bool plain_conv;     /* so fast that Winograd's transformations would take longer than it */
     int depth;           /* a depth is cut at multiples of this; 0: at whole pairs or fours */
     void (*leave)(void); /* called by a thread after its last tile for now; or NULL */
 };

@@ -39,13 +39,13 @@ struct winograd {
     size_t input_at, weights_at, sums_at, acc_at, threads_at, thread_bytes, bytes;
 };
 
-/* A library for f32 products is left those that it would do. */
+/* A library for f32 products is left those that it would do, and a kernel what it does faster. */
 static bool can(const struct cpu_op *o) {
     const struct op *op = o->op;
     const struct weight *w = &o->g->weights[op->w];
     const struct tensor *out = op_out(o);
     bool narrow = w->dtype == DTYPE_BF16 && o->cpu->kernels.gemm_bf16.run;
-    if (!narrow && o->cpu->blas.sgemm) return false;
+    if (narrow ? o->cpu->kernels.gemm_bf16.plain_conv : o->cpu->blas.sgemm != NULL) return false;
     return op->kernel == 3 && op->stride == 1 && w->dim[1] >= CHANNELS && w->dim[1] % 2 == 0 &&
            w->dim[0] >= CHANNELS && out->dim[1] % 2 == 0 && out->dim[2] % 2 == 0;
 }
@@ -142,7 +142,7 @@ static void finish_tiles(const struct winograd *w, int64_t tile, int64_t tiles, 
 static void multiply(const struct winograd *w, int64_t tile, int64_t tiles, int64_t panels,
                      const char *weights, float *sums) {
     size_t size = dtype_size(w->as);
-    int64_t cut = w->kernel->far ? w->channels : 256;
+    int64_t cut = w->kernel->near == NEAR_NEITHER ? w->channels : 256;
     for (size_t term = 0; term < TERMS; term++)
         for (int64_t k = 0; k < w->channels; k += cut) {
             const struct gemm_tile all = {

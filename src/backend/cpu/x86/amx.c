@@ -60,14 +60,14 @@ static void leave(void) {
         else _tile_dpbf16ps(sum, a, b);                                                            \
     } while (0)
 
-/* 64 bytes of each row of A by 16 lines of each panel. */
+/* 64 bytes of each row of A by 16 lines of each panel, which pass the first cache by. */
 INLINE void tiles_step(enum dtype type, bool rest, bool pair, const char *a, size_t a_stride,
                        const char *b, size_t b_stride) {
     _tile_loadd(4, a, a_stride);
-    _tile_loadd(6, b, LINE);
+    _tile_stream_loadd(6, b, LINE);
     DOT(type, 0, 4, 6);
     if (pair) {
-        _tile_loadd(7, b + b_stride, LINE);
+        _tile_stream_loadd(7, b + b_stride, LINE);
         DOT(type, 1, 4, 7);
     }
     if (rest) {
@@ -147,12 +147,15 @@ void kernels_amx(struct kernels *k) {
                                         .run = gemm_bf16_amx,
                                         .rows = ROWS,
                                         .panels = PANELS,
+                                        .near = NEAR_ROWS,
+                                        .plain_conv = true,
                                         .depth = LINE / 2,
                                         .leave = leave};
     k->gemm_i8 = (struct gemm_kernel){.name = "gemm_i8_amx",
                                       .run = gemm_i8_amx,
                                       .rows = ROWS,
                                       .panels = PANELS,
+                                      .near = NEAR_ROWS,
                                       .depth = LINE,
                                       .leave = leave};
 }

@@ -10,6 +10,9 @@ GEMM_KERNEL(gemm_f32_avx512, tile_f32, TILE_SWITCH_14, 2)
 void kernels_avx512(struct kernels *k) {
     use_vec_rows(k);
     use_vec_winograd(k);
-    k->gemm_f32 = (struct gemm_kernel){
-        .name = "gemm_f32_avx512", .run = gemm_f32_avx512, .rows = 14, .panels = 2, .far = true};
+    k->gemm_f32 = (struct gemm_kernel){.name = "gemm_f32_avx512",
+                                       .run = gemm_f32_avx512,
+                                       .rows = 14,
+                                       .panels = 2,
+                                       .near = NEAR_NEITHER};
 }

@@ -38,6 +38,9 @@ GEMM_KERNEL(gemm_bf16_avx512, tile_bf16, TILE_SWITCH_14, 2)
 void kernels_avx512_bf16(struct kernels *k) {
     use_vec_rows(k);
     use_vec_winograd(k);
-    k->gemm_bf16 = (struct gemm_kernel){
-        .name = "gemm_bf16_avx512", .run = gemm_bf16_avx512, .rows = 14, .panels = 2, .far = true};
+    k->gemm_bf16 = (struct gemm_kernel){.name = "gemm_bf16_avx512",
+                                        .run = gemm_bf16_avx512,
+                                        .rows = 14,
+                                        .panels = 2,
+                                        .near = NEAR_NEITHER};
 }

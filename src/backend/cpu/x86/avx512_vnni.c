@@ -39,5 +39,5 @@ GEMM_KERNEL(gemm_i8_vnni, tile_i8, TILE_SWITCH_14, 2)
 void kernels_avx512_vnni(struct kernels *k) {
     USE_VEC_I8(k);
     k->gemm_i8 = (struct gemm_kernel){
-        .name = "gemm_i8_vnni", .run = gemm_i8_vnni, .rows = 14, .panels = 2, .far = true};
+        .name = "gemm_i8_vnni", .run = gemm_i8_vnni, .rows = 14, .panels = 2, .near = NEAR_NEITHER};
 }
