@@ -27,8 +27,9 @@ struct i8_tail {
 
 /* One tile of a product: C[rows][panels * PANEL] (+)= A[rows][pieces * k] * B. A row of A lies in
  * `pieces` pieces of k elements (the lines of a picture under a convolution); a panel of B is
- * contiguous. Each element of C is one chain of multiply-adds in ascending depth, which starts at
- * 0, or at what C holds when `accumulate`; so the bits do not depend on how the depth is cut. For
+ * contiguous. Each element of C is one chain of multiply-adds in ascending depth (of sums of
+ * `depth` elements each, where the kernel has such), which starts at 0, or at what C holds when
+ * `accumulate`; so the bits do not depend on how the depth is cut, at multiples of `depth`. For
  * bf16 panels `k` is even, for int8 a multiple of 4 (A is filled up with zeros). */
 struct gemm_tile {
     int rows, panels;
@@ -57,7 +58,7 @@ struct gemm_kernel {
     int rows, panels;    /* the largest tile it takes; panels 1, 2 or 4 */
     enum gemm_near near; /* what should stay in the first cache from tile to tile */
     bool plain_conv;     /* so fast that Winograd's transformations would take longer than it */
-    int depth;           /* a depth is cut at multiples of this; 0: at whole pairs or fours */
+    int depth;           /* what is summed up apart; 0: nothing, only pairs and fours are whole */
     void (*leave)(void); /* called by a thread after its last tile for now; or NULL */
 };
 
