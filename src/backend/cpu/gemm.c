@@ -381,6 +381,27 @@ static void fetch_panels(const struct cut *c, struct gemm_tile *t, int64_t panel
     t->ahead_step = share;
 }
 
+/* The same where rows pass by all panels of the block: each tile of rows has its share fetched of
+ * what is multiplied with the next cut of the depth, or of the next block of panels. */
+static void fetch_cut(const struct cut *c, struct gemm_tile *t, int64_t panel, int64_t tile,
+                      int64_t tiles) {
+    const struct gemm *m = c->m;
+    size_t cut = panel_bytes(m->type, c->pieces * c->k), count = (size_t)t->panels;
+    size_t share = chk_align((size_t)ceil_div((int64_t)(count * cut), tiles), 64),
+           at = share * (size_t)tile;
+    size_t steps = cut / (PANEL * 4);
+    const char *next = panel_at(c, panel) + cut;
+    if (c->last) {
+        panel += c->panels;
+        next = panel < m->weight.count ? m->b + (size_t)panel * m->weight.bytes : NULL;
+    }
+    t->ahead = t->b;
+    t->ahead_step = 0;
+    if (!next || at >= count * cut) return;
+    t->ahead = next + at / cut * m->weight.bytes + at % cut;
+    t->ahead_step = (share + steps - 1) / steps;
+}
+
 /* Rows [row, row + rows) of the block, of one tile, by panels that are finished together, which lie
  * at b. */
 static void multiply_tile(const struct cut *c, int64_t row, int64_t rows, int64_t panel,
@@ -406,7 +427,9 @@ static void multiply_tile(const struct cut *c, int64_t row, int64_t rows, int64_
         t.panels = (int)min_i64(m->kernel->panels, panels - p);
         t.b = b + (size_t)p * stride;
         t.c = sums + p * PANEL;
-        fetch_panels(c, &t, panel, (row - c->row) / m->kernel->rows, tiles);
+        int64_t tile = (row - c->row) / m->kernel->rows;
+        if (near_rows(m)) fetch_cut(c, &t, panel + p, tile, tiles);
+        else fetch_panels(c, &t, panel, tile, tiles);
         m->kernel->run(&t);
     }
     if (c->last) finish_tile(m, row, rows, panel, panels, sums);
