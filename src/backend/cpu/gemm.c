@@ -342,6 +342,7 @@ struct cut {
     const struct gemm *m;
     int64_t row, rows, panel, panels;
     int64_t piece, pieces, at, k; /* of A: pieces [piece, piece + pieces), elements [at, at + k) */
+    int64_t next; /* the first panel of the task that this thread is likely to do after this one */
     bool first, last;
     float *sums;
     char *unpacked;
@@ -382,7 +383,7 @@ static void fetch_panels(const struct cut *c, struct gemm_tile *t, int64_t panel
 }
 
 /* The same where rows pass by all panels of the block: each tile of rows has its share fetched of
- * what is multiplied with the next cut of the depth, or of the next block of panels. */
+ * what is multiplied with the next cut of the depth, or first of all by the next task. */
 static void fetch_cut(const struct cut *c, struct gemm_tile *t, int64_t panel, int64_t tile,
                       int64_t tiles) {
     const struct gemm *m = c->m;
@@ -392,7 +393,7 @@ static void fetch_cut(const struct cut *c, struct gemm_tile *t, int64_t panel, i
     size_t steps = cut / (PANEL * 4);
     const char *next = panel_at(c, panel) + cut;
     if (c->last) {
-        panel += c->panels;
+        panel += c->next - c->panel;
         next = panel < m->weight.count ? m->b + (size_t)panel * m->weight.bytes : NULL;
     }
     t->ahead = t->b;
@@ -481,6 +482,7 @@ static void gemm_task(void *user, size_t task, int thread) {
                     .row = m->row + first,
                     .rows = min_i64(bl->rows, m->rows - first),
                     .panel = (int64_t)task / bl->row_blocks * bl->panels,
+                    .next = ((int64_t)task + m->cpu->threads) / bl->row_blocks * bl->panels,
                     .sums = (float *)(void *)(own + m->c_at),
                     .unpacked = own + m->b_at};
     c.panels = min_i64(bl->panels, m->weight.count - c.panel);
