@@ -231,8 +231,8 @@ size_t choose_alternatives(const struct jobs *j, const struct job *job,
                  (int)list[n].width, (int)list[n].height);
         n++;
     }
-    /* The process is not the same to the page each time. */
-    uint64_t need = whole_mib(job->planned) + 1;
+    /* The process is not the same to the page each time, a server with its threads even less. */
+    uint64_t need = whole_mib(job->planned) + (j->ctx->config.reserve ? 3 : 1);
     list[n] = (struct alternative){.width = job->rq->width,
                                    .height = job->rq->height,
                                    .dtype = asked,

@@ -186,7 +186,7 @@ class Many(unittest.TestCase):
         self.until(lambda: events["picture"] >= 1 and events["job"] >= 4)
         self.assertEqual(s.json("GET", f"/api/v1/jobs/{long}")["state"], "cancelled")
         # What emerges elsewhere is streamed here.
-        _, _, stream = s.ask("POST", "/v1/images/generations", {"prompt": "a red fox", "size": "384x384", "stream": True,
+        _, _, stream = s.ask("POST", "/v1/images/generations", {"prompt": "a red fox", "size": "768x768", "stream": True,
                                                                 "partial_images": 1})
         kinds = [line[7:] for line in stream.decode().splitlines() if line.startswith("event: ")]
         self.assertEqual(kinds, ["image_generation.partial_image", "image_generation.completed"])
