@@ -23,7 +23,7 @@ import torch.distributed as dist
 from torch.nn import functional as F
 
 RANK, WORLD = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-CHECKPOINT_SECONDS = 600
+CHECKPOINT_SECONDS = 180
 WARM = 3  # steps of a kind before its graph is captured
 
 
@@ -98,10 +98,26 @@ def compiled(args, module):
 class Data:
     """The folder that dataset.py wrote (and latents.py added to); arrays are mapped, not read."""
 
-    def __init__(self, folder, wait=False):
+    def __init__(self, folder, wait=False, growing=False):
+        """growing: what is read may still be rendered; otherwise all frames are there, or waited for."""
         self.folder = Path(folder)
         self.config = json.loads(made(self.folder / "config.json", wait).read_text())
         self.width, self.height = self.config["width"], self.config["height"]
+        if not growing and self.until(len(self) if wait else 0) < len(self):
+            raise SystemExit(f"{folder}: is not whole")
+
+    def ready(self):
+        """How many frames are there, from the first on."""
+        try:
+            return int((self.folder / "progress").read_text())
+        except FileNotFoundError:
+            return len(self)
+
+    def until(self, count):
+        """Waits for so many frames; gives back how many are there."""
+        while (ready := self.ready()) < count:
+            time.sleep(0.2)
+        return ready
 
     def __getattr__(self, name):
         if name.startswith("_"):

@@ -42,6 +42,7 @@ def main():
     axes(context, steps, top)
     for name, ink in zip(args.fields, INKS):
         context.set_source_rgb(*ink)
+        context.new_path()
         for line in lines:
             if name in line:
                 x = MARGIN + line["step"] / steps * (WIDTH - 1.5 * MARGIN)

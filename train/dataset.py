@@ -4,7 +4,8 @@
 
 Frame i depends on the seed and i alone. Writes frames.npy, references.npy (squares of REFERENCE, one for each of two
 characters), attributes.npy, boxes.npy, captions.npy (CAPTIONS ways to tell it all, as the tokens of --text's tokenizer),
-hidden.npy (HIDDEN ways that do not tell who it is) and config.json.
+hidden.npy (HIDDEN ways that do not tell who it is) and config.json. While it goes on, the file progress holds how many frames,
+from the first on, are there.
 """
 
 import argparse
@@ -60,6 +61,13 @@ def make(job):
     return end - begin
 
 
+def tell(path, text):
+    """Writes a file that others may be reading."""
+    new = path.with_suffix(".new")
+    new.write_text(f"{text}\n")
+    new.rename(path)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("data", type=Path)
@@ -80,16 +88,18 @@ def main():
     }  # fmt: skip
     for name, (shape, kind) in shapes.items():
         np.lib.format.open_memmap(args.data / f"{name}.npy", "w+", kind, (args.frames, *shape))
+    config = {"frames": args.frames, "width": args.width, "height": args.height, "seed": args.seed}
+    tell(args.data / "progress", 0)
+    tell(args.data / "config.json", json.dumps(config, indent=1))
     jobs = [(args, at, min(at + CHUNK, args.frames)) for at in range(0, args.frames, CHUNK)]
     done = 0
     with Pool(args.jobs) as pool:
-        for count in pool.imap_unordered(make, jobs):
+        for count in pool.imap(make, jobs):
             done += count
+            tell(args.data / "progress", done)
             if done % 4000 < CHUNK:
                 print(f"{done} of {args.frames} frames", flush=True)
-    config = {"frames": args.frames, "width": args.width, "height": args.height, "seed": args.seed}
-    (args.data / "config.new").write_text(json.dumps(config, indent=1) + "\n")
-    (args.data / "config.new").rename(args.data / "config.json")  # last: the set is whole
+    (args.data / "progress").unlink()
 
 
 if __name__ == "__main__":

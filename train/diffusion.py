@@ -89,18 +89,31 @@ class Batches:
 
     def __init__(self, data, text, device, wait=False):
         self.text, self.device = text, device
+        self.ways, self.hidden_ways = data.captions.shape[1], data.hidden.shape[1]
+        self.hidden_at = len(data) * self.ways
+        self.empty_at = self.hidden_at + len(data) * self.hidden_ways
+        self.encoded = self._encode(data) if device == "cuda" else None
+        data.until(len(data))
         captions, hidden = data.on(device, "captions", "int64"), data.on(device, "hidden", "int64")
-        self.ways, self.hidden_ways = captions.shape[1], hidden.shape[1]
-        self.hidden_at, self.empty_at = captions.shape[:2].numel(), captions.shape[:2].numel() + hidden.shape[:2].numel()
         self.tokens = torch.cat([captions.flatten(0, 1), hidden.flatten(0, 1), text.tokens([""])])
         self.boxes = data.on(device, "boxes")
-        self.encoded = self._encode() if device == "cuda" else None
         made(data.folder / "small.npy", wait)
         self.latents, self.small = data.on(device, "latents"), data.on(device, "small")
 
-    def _encode(self, part=2048):
-        parts = [[x.half() for x in self.text(ids)] for ids in self.tokens.split(part)]
-        return [torch.cat(x) for x in zip(*parts)]
+    def _encode(self, data, part=500):
+        """What the encoders say to all captions, in the order of `tokens`; of a set that grows as soon as its frames are there."""
+        empty = self.text(self.text.tokens([""]))
+        said = [torch.empty(self.empty_at + 1, *x.shape[1:], dtype=torch.half, device=self.device) for x in empty]
+        for x, of_empty in zip(said, empty):
+            x[-1:] = of_empty
+        for at in range(0, len(data), part):
+            end = min(at + part, len(data))
+            data.until(end)
+            for name, first, ways in (("captions", 0, self.ways), ("hidden", self.hidden_at, self.hidden_ways)):
+                ids = torch.from_numpy(getattr(data, name)[at:end].astype("int64")).to(self.device).flatten(0, 1)
+                for x, part_said in zip(said, self.text(ids)):
+                    x[first + at * ways : first + end * ways] = part_said
+        return said
 
     def _said(self, which):
         if self.encoded:
@@ -151,18 +164,19 @@ def noise_like(z):
     return torch.randn_like(z) + OFFSET * torch.randn(*z.shape[:2], 1, 1, device=z.device)
 
 
-def noised(z, high=False):
-    """Stratified times (high: mostly late ones), noise, and the latents with that noise."""
+def noised(z, high=0.0):
+    """Stratified times (of a share `high` mostly late ones), noise, and the latents with that noise."""
     count = len(z)
     strata = (torch.arange(count, device=z.device) + torch.rand(count, device=z.device)) / count
-    t = (strata ** (HIGH_POWER if high else 1) * TIMES).long().clamp(max=TIMES - 1)[torch.rand(count, device=z.device).argsort()]
+    power = 1 - (1 - HIGH_POWER) * (torch.rand(count, device=z.device) < high).float()
+    t = (strata**power * TIMES).long().clamp(max=TIMES - 1)[torch.rand(count, device=z.device).argsort()]
     alpha = alphas_on(z.device)[t][:, None, None, None]
     noise = noise_like(z)
     return t, noise, alpha.sqrt() * z + (1 - alpha).sqrt() * noise
 
 
-def diffusion_loss(guess, noise, t, weight, high=False):
-    """high: more about noisy latents, where what a picture is of shows in the least of the noise's error."""
+def diffusion_loss(guess, noise, t, weight, high=0.0):
+    """high (not 0): more about noisy latents, where what a picture is of shows in the least of the noise's error."""
     alpha = alphas_on(t.device)[t]
     snr = alpha / (1 - alpha)
     error = ((guess.float() - noise).pow(2) * weight).mean((1, 2, 3))

@@ -4,7 +4,8 @@
 
 Latent consistency distillation as in LCM-LoRA. The teacher (the UNet without the LoRA) takes one guided DDIM step
 from a noisy latent; the student must say the same clean latent before and after that step. OFTEN are steps near those of a
-drawing. --from goes on from such a file. Draw with --lora FILE --sampler lcm --steps 4 --guidance 1.
+drawing. The first is taken from noise alone: SDXL's noisiest latents tell something of the picture, above all its light, and a
+student that reads it there misses it when it draws. --from goes on from such a file. Draw with --lora FILE --sampler lcm --steps 4 --guidance 1.
 """
 
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 from diffusers.utils import convert_state_dict_to_diffusers
 from peft import LoraConfig, get_peft_model_state_dict
+from safetensors.torch import load_file
 
 from common import Data, Trainer, arguments, autocast, constant, halve_norms, made, start
 from diffusion import TIMES, Batches, Text, alphas_on, noise_like
@@ -65,6 +67,15 @@ def teacher_step(unet, noisy, t, alpha, alpha_next, batch, context):
     return column(alpha_next).sqrt() * z + column(1 - alpha_next).sqrt() * guess
 
 
+def load(unet, path):
+    """What `save` wrote. diffusers' own loading leaves out the attentions, by these names."""
+    own = dict(unet.named_parameters())
+    for name, weight in load_file(path).items():
+        for theirs, ours in ((".lora.down.", ".lora_A."), (".lora.up.", ".lora_B."), (".lora_A.", ".lora_A.default."), (".lora_B.", ".lora_B.default.")):
+            name = name.replace(theirs, ours)
+        own[name.removeprefix("unet.")].data = weight.float()
+
+
 def main():
     parser = arguments(__doc__, steps=1500, batch=16)
     for name in ("data", "text", "unet"):
@@ -73,13 +84,12 @@ def main():
     args = parser.parse_args()
     start(args)
     made(Path(args.text) / "done", args.wait)
-    batches = Batches(Data(args.data, args.wait), Text(args.text, args.device), args.device, args.wait)
+    batches = Batches(Data(args.data, args.wait, growing=args.wait), Text(args.text, args.device), args.device, args.wait)
     made(Path(args.unet).parent / "done", args.wait)
     unet = UNet2DConditionModel.from_pretrained(args.unet).float().requires_grad_(False)
+    unet.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=TARGETS, init_lora_weights="gaussian"))
     if args.begin:
-        unet.load_lora_adapter(args.begin.parent, weight_name=args.begin.name, prefix="unet", adapter_name="default")
-    else:
-        unet.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=TARGETS, init_lora_weights="gaussian"))
+        load(unet, args.begin)
     for name, weight in unet.named_parameters():
         weight.data = weight.data.float()
         weight.requires_grad_("lora_" in name)
@@ -108,6 +118,7 @@ def main():
         t, t_next = n * stride + stride - 1, n * stride - 1
         alpha, alpha_next = alphas[t], alphas[t_next]
         noisy = column(alpha).sqrt() * batch.latents + column(1 - alpha).sqrt() * noise_like(batch.latents)
+        noisy = torch.where(column(n) == GRID - 1, torch.randn_like(noisy), noisy)  # a drawing begins with noise alone
         nearer = teacher_step(unet, noisy, t, alpha, alpha_next, batch, context)
         said = [batch.states, batch.pooled, batch.sizes, context]
         with torch.no_grad():

@@ -1,10 +1,11 @@
 """How well a cast keeps its character: kadr makes casts and draws them in new scenes, the judge reads.
 
     python identity.py --kadr ../build/kadr --judge runs/judge --out runs/identity [--model ../models/mini]
-                       [--characters 12] [--scenes 5] [--pairs] [-- --steps 20 ...]
+                       [--characters 12] [--scenes 5] [--pairs] [--no-side] [-- --steps 20 ...]
 
 The characters' (kind, colour, accessory) were kept out of training, their references are renders of another scene. The
-prompts say only "the character". --pairs: two of them at a time, "two friends", each with its region. Every scene is drawn with the lock and without it, with the same seed. Options after
+prompts say only "the character". --pairs: two of them at a time, "two friends", each with its region. --no-side: the prompts do not say where
+the character is, which is when it comes twice most. Every scene is drawn with the lock and without it, with the same seed. Options after
 -- go to `kadr generate`. Writes casts, pictures, scenes.json, sheet.png and result.json.
 """
 
@@ -66,7 +67,10 @@ def kept(seen, asked):
 
     out["kind and colour"] = together(["kind", "col"])
     out["kind, colour and accessory"] = together(["kind", "col", "acc"])
-    if asked[:, NAMES.index("kind2")].any():
+    second = NAMES.index("kind2")
+    if not asked[:, second].any():
+        out["twice"] = int((seen[:, second] > 0).sum())
+    else:
         out["kind and colour of both"] = together(["kind", "col", "kind2", "col2"])
     return out
 
@@ -80,6 +84,7 @@ def main():
     parser.add_argument("--characters", type=int, default=12)
     parser.add_argument("--scenes", type=int, default=5)
     parser.add_argument("--pairs", action="store_true", help="two characters at a time")
+    parser.add_argument("--no-side", action="store_true", help="prompts do not say on which side")
     parser.add_argument("options", nargs="*", help="for kadr generate, after --")
     args = parser.parse_args()
     args.at = ["-m", args.model] if args.model else []
@@ -94,7 +99,7 @@ def main():
             scene = scene_of(rng, a, who[other] if args.pairs else None)
             regions = {"left": "right", "right": "left"}
             casts = [f"c{i:02}@{scene['side']}", f"c{other:02}@{regions[scene['side']]}"] if args.pairs else [f"c{i:02}"]
-            prompt = full_prompt(scene, "two friends" if args.pairs else "the character")
+            prompt = full_prompt(scene, "two friends" if args.pairs else "the character", not args.no_side)
             scenes.append({"casts": casts, "prompt": prompt, "asked": to_index(scene)})
             flags = [word for cast in casts for word in ("--cast", cast)]
             for lock in ("on", "off"):

@@ -1,32 +1,37 @@
 """The judge: a small network that reads every attribute off a picture.
 
     python judge.py train DATA --out runs/judge        and reports its accuracy on fresh held-out renders, clean and
-                                                       degraded; --from goes on from an earlier one
+                                                       degraded, and that for accessories by shot; --from goes on
+                                                       from an earlier one
     python judge.py read runs/judge PICTURE...         says what it sees
 
 It is trained on renders that are blurred, halved, noised and shifted in light, because what it will judge has gone
-through a VAE, and whose lines tremble and are smeared in places, because it was drawn by a model. For each field it looks at a few places of its choice (maps of weights over the picture), so that a
+through a VAE, and whose lines tremble and are smeared in places, because it was drawn by a model. With --vae THROUGH of them go through that VAE itself, with noise on
+their latents. For each field it looks at a few places of its choice (maps of weights over the picture), so that a
 character is read alike wherever it stands. Of two characters it names the left one first. One look a field is not enough: it rests on the head, learns hats and
 glasses, and stays blind to what is worn on the body.
 """
 
 import argparse
 import json
+import math
 import random
 import sys
 from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers import AutoencoderKL
 from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
-from common import Data, Trainer, arguments, as_tensor, autocast, start
+from common import Data, Trainer, arguments, as_pictures, as_tensor, autocast, start
 from scenes.frame import render
 from scenes.world import FIELDS, IDENTITY, NAMES, from_index, sample, to_index
 
 CHANNELS = ((24, 2), (48, 2), (48, 1), (96, 2), (96, 1), (128, 2), (128, 1))  # outputs and strides
+THROUGH, LATENT_NOISE = 0.15, 0.5  # of a batch goes through the VAE; the most noise there, of latents with deviation 1
 LOOKS = 4  # places that each field looks at
 WEIGHT = {"kind": 2.0, "col": 2.0, "acc": 4.0, "acol": 2.0}  # the character's fields are the hard ones
 
@@ -104,6 +109,12 @@ def accuracy(seen, asked):
     return out
 
 
+def by_shot(seen, asked, name="acc"):
+    """Accuracy of one field in close-ups, medium and wide shots."""
+    shot, k = asked[:, NAMES.index("shot")], NAMES.index(name)
+    return {value: round(float((seen[shot == i, k] == asked[shot == i, k]).mean()), 3) for i, value in enumerate(FIELDS["shot"])}
+
+
 def smooth(x, channels, cells):
     """Noise in so many cells across, as large as the pictures."""
     noise = torch.randn(len(x), channels, max(2, cells * x.shape[2] // x.shape[3]), cells, device=x.device)
@@ -140,6 +151,14 @@ def degrade(x, rng):
     return x + torch.randn_like(x) * rng.uniform(0, 0.1)
 
 
+@torch.no_grad()
+def through(vae, x):
+    """What comes back of pictures whose latents are a little wrong."""
+    z = vae.encode(x.to(vae.dtype)).latent_dist.mean
+    noise = torch.randn_like(z) * torch.rand(len(z), 1, 1, 1, device=z.device).square() * LATENT_NOISE
+    return vae.decode(z + noise.to(z.dtype) / vae.config.scaling_factor).sample.float().clamp(-1, 1)
+
+
 def loss_of(said, asked):
     loss, figures = 0, {}
     for k, (name, part) in enumerate(zip(NAMES, said)):
@@ -150,25 +169,37 @@ def loss_of(said, asked):
     return loss, figures
 
 
-def report(judge, config, count=512):
+def report(judge, config, count=1500):
     """Its own accuracy on renders that it never saw, of combinations that it never saw."""
     rng = random.Random(77)
     wanted = [sample(rng, held=True) for _ in range(count)]
     pictures = np.stack([render(a, rng.getrandbits(40), config["width"], config["height"]).picture for a in wanted])
     asked = left_first(np.array([to_index(a) for a in wanted]))
     torch.manual_seed(77)
-    worse = ((degrade(as_tensor(pictures), rng).clamp(-1, 1) + 1) * 127.5).byte().permute(0, 2, 3, 1).numpy()
-    return {"clean": accuracy(read(judge, pictures), asked), "degraded": accuracy(read(judge, worse), asked)}
+    worse = np.concatenate([as_pictures(degrade(part, rng)) for part in as_tensor(pictures).split(50)])
+    out = {}
+    for name, x in (("clean", pictures), ("degraded", worse)):
+        seen = read(judge, x)
+        out |= {name: accuracy(seen, asked), f"accessories, {name}": by_shot(seen, asked)}
+    return out
 
 
 def train(argv):
     parser = arguments(__doc__, steps=4000, batch=48)
     parser.add_argument("data")
     parser.add_argument("--from", dest="begin", metavar="JUDGE", help="go on from this one")
+    parser.add_argument("--frames", type=int, help="use the first of the set")
+    parser.add_argument("--vae", type=Path, help="send pictures through it")
     args = parser.parse_args(argv)
     start(args)
-    data = Data(args.data, args.wait)
-    frames, attributes = data.on(args.device, "frames"), left_first(data.on(args.device, "attributes", "int64"))
+    data = Data(args.data, args.wait, growing=args.wait)
+    count, have = min(args.frames or len(data), len(data)), 0
+    frames = torch.empty((count, *data.frames.shape[1:]), dtype=torch.uint8, device=args.device)
+    attributes = torch.empty((count, len(NAMES)), dtype=torch.int64, device=args.device)
+    vae = None
+    if args.vae:
+        kind = torch.bfloat16 if args.bf16 else torch.float32
+        vae = AutoencoderKL.from_pretrained(args.vae).to(args.device, kind, memory_format=torch.channels_last).eval()
     judge = load(args.begin).train() if args.begin else Judge(data.width, data.height)
     judge = judge.to(args.device, memory_format=torch.channels_last)
 
@@ -179,8 +210,17 @@ def train(argv):
     groups = [{"params": list(judge.parameters()), "lr": args.rate or 3e-3, "weight_decay": 1e-2}]
     trainer = Trainer(args, {"judge": judge}, groups, [], save, warmup=50, betas=(0.9, 0.999))
     for _, dice in trainer.steps():
-        rows = torch.randint(len(frames), (args.local,), device=args.device)
-        x = degrade(as_tensor(frames[rows], args.device), dice.python)
+        if have < count and trainer.step % 10 == 0:
+            now = min(data.until(1), count)
+            frames[have:now] = torch.from_numpy(data.frames[have:now].copy()).to(args.device)
+            attributes[have:now] = left_first(torch.from_numpy(data.attributes[have:now].astype("int64"))).to(args.device)
+            have = now
+        rows = torch.randint(have, (args.local,), device=args.device)
+        x = as_tensor(frames[rows], args.device)
+        if vae:
+            few = math.ceil(args.local * THROUGH)
+            x = torch.cat([through(vae, x[:few]), x[few:]])
+        x = degrade(x, dice.python)
         with autocast(args):
             said = judge(x.contiguous(memory_format=torch.channels_last))
         loss, hits = loss_of(said, attributes[rows])

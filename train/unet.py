@@ -8,8 +8,8 @@ on at full size with now and then a batch of the small ones, so that drafts of h
 batch have reference pictures of their characters and captions that hide colour, accessory and mostly the kind; the
 others leave the adapter out, exactly as scale 0 does, so that the model without the lock loses nothing.
 
-Writes unet/, vision/ and ip-adapter-plus_kadr.safetensors. --from goes on from such a folder. --high is for the end of a run:
-most steps at high noise, where place, light and weather are settled, which the loss otherwise hardly sees.
+Writes unet/, vision/ and ip-adapter-plus_kadr.safetensors. --from goes on from such a folder. --high puts a share of the samples
+at high noise, where place, light and weather are settled, which the loss otherwise hardly sees.
 """
 
 from pathlib import Path
@@ -28,7 +28,7 @@ LOCKED = 0.3  # of a batch
 SMALL_FIRST = 0.35  # of the run is at half the size
 SMALL_LATER = 8  # after that one batch in so many
 WITHOUT = 0.03  # of the locked pictures get an empty reference
-MASKED = 0.4  # of the single references have a mask about their figure; two references always have
+MASKED = 0.3  # of the single references have a mask about their figure; two references always have
 MARGIN = (0.03, 0.25)  # of such a mask around the figure, in parts of the picture
 
 
@@ -84,20 +84,22 @@ def main():
         parser.add_argument(name)
     parser.add_argument("--from", dest="begin", type=Path, metavar="FOLDER")
     parser.add_argument("--small-first", type=float, default=SMALL_FIRST)
-    parser.add_argument("--high", action="store_true", help="mostly high noise")
+    parser.add_argument("--high", type=float, default=0.0, metavar="SHARE", help="of the samples are mostly at high noise")
+    parser.add_argument("--keep-vision", action="store_true", help="leave the image encoder as it is")
     args = parser.parse_args()
     start(args)
     made(Path(args.text) / "done", args.wait), made(Path(args.vision) / "done", args.wait)
-    data = Data(args.data, args.wait)
-    references = data.on(args.device, "references")
+    data = Data(args.data, args.wait, growing=args.wait)
     batches = Batches(data, Text(args.text, args.device), args.device, args.wait)
+    references = data.on(args.device, "references")
     unet = UNet2DConditionModel.from_pretrained(args.begin / "unet") if args.begin else new_unet(data.width // 8)
     resampler = adapter.new_resampler(unet.config.cross_attention_dim)
     vision = CLIPVisionModelWithProjection.from_pretrained(args.begin / "vision" if args.begin else args.vision)
     adapter.attach(unet)
     if args.begin:
         adapter.load(unet, resampler, args.begin / "ip-adapter-plus_kadr.safetensors")
-    drawing, vision = Drawing(unet.float(), resampler).to(args.device), vision.float().to(args.device)
+    drawing = Drawing(unet.float(), resampler).to(args.device)
+    vision = vision.float().to(args.device).requires_grad_(not args.keep_vision)
     unet.to(memory_format=torch.channels_last)
     halve_norms(unet)
     way = compiled(args, drawing)
@@ -108,8 +110,9 @@ def main():
         batch = batches.draw(count, small, rows)
         pictures, masks = lock_inputs(batch, references, batches.boxes, rows)
         t, noise, noisy = noised(batch.latents, args.high)
-        with autocast(args):
+        with autocast(args), torch.set_grad_enabled(not args.keep_vision):
             seen = vision(pictures.flatten(0, 1), output_hidden_states=True).hidden_states[-2].unflatten(0, (rows, 2))
+        with autocast(args):
             guess = way(noisy.contiguous(memory_format=torch.channels_last), t, batch.states, batch.pooled, batch.sizes,
                         seen, masks)  # fmt: skip
         loss = diffusion_loss(guess, noise, t, batch.weight, args.high)
@@ -122,10 +125,9 @@ def main():
         trainer.average["vision"].save_pretrained(args.out / "vision")
 
     rate = args.rate or 1e-3
-    groups = [
-        {"params": list(drawing.parameters()), "lr": rate, "weight_decay": 1e-2},
-        {"params": list(vision.parameters()), "lr": rate * 0.3, "weight_decay": 1e-2},
-    ]
+    groups = [{"params": list(drawing.parameters()), "lr": rate, "weight_decay": 1e-2}]
+    if not args.keep_vision:
+        groups.append({"params": list(vision.parameters()), "lr": rate * 0.3, "weight_decay": 1e-2})
     modules = {"drawing": drawing, "vision": vision}
     trainer = Trainer(args, modules, groups, list(modules), save, warmup=200, decay=0.999)
     for done, _ in trainer.steps():

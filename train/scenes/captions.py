@@ -94,7 +94,7 @@ def choose_said(a, rng, keep, identity):
     said = {name: rng.random() < keep for name in NAMES}
     said["weather"] &= a["weather"] != "clear" or rng.random() < 0.25
     said["prop"] &= a["prop"] != "none"
-    said["side"] &= rng.random() < (0.9 if has_companion(a) else 0.7)
+    said["side"] &= rng.random() < (0.9 if has_companion(a) else 0.6 if identity else 0.4)
     said["time"] &= a["time"] != "day" or rng.random() < 0.6
     for end in ("", "2"):
         said["kind" + end] = rng.random() < (0.95 if identity else 0.4)
@@ -221,10 +221,10 @@ def worded(a):
     return who
 
 
-def full_prompt(a, who=None):
+def full_prompt(a, who=None, side=True):
     """The plainest sentence that says everything the judge reads: what evaluations ask for. who: in its words."""
     shot = {"close": "close-up", "medium": "medium shot", "wide": "wide shot"}[a["shot"]]
-    action, place, time, weather, side = (
+    action, place, time, weather, at = (
         SYNONYMS[name][a[name]][0] for name in ("action", "place", "time", "weather", "side")
     )
     if a["weather"] != "clear":
@@ -234,4 +234,4 @@ def full_prompt(a, who=None):
         sides = SYNONYMS["side"]
         who = who or f"the {worded(a)} {sides[a['side']][0]} and the {worded(b)} {sides[b['side']][0]}"
         return f"{shot} of {who} {action} {place} {time}, storyboard frame"
-    return f"{shot} of {who or 'the ' + worded(a)} {action} {place} {time}, {side}, storyboard frame"
+    return f"{shot} of {who or 'the ' + worded(a)} {action} {place} {time}{', ' + at if side else ''}, storyboard frame"

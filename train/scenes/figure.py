@@ -61,9 +61,9 @@ class Figure:
         self.animal = self.kind in ANIMALS
         self.limb = LIMB.get(self.kind, self.main)
         self.arms, self.legs = ARMS[self.action], LEGS[self.action]
-        self.drop = 15 if self.action == "sitting" else 0
-        jump = 5 if a["shot"] == "close" else 16  # a close-up has no room above the hat
-        self.lift = jump if self.action == "jumping" else 0
+        self.close = a["shot"] == "close"  # has no room above the hat, and below only for what is worn at the neck
+        self.drop = (8 if self.close else 15) if self.action == "sitting" else 0
+        self.lift = (5 if self.close else 16) if self.action == "jumping" else 0
 
     def draw(self):
         self.pen.shadow(17 if self.lift else 24, 5, 0.33)
@@ -91,13 +91,20 @@ class Figure:
         self.in_front()
 
     def behind(self):
-        """What hangs behind the body: cape, backpack, balloon."""
-        if self.acc == "cape":
+        """What hangs behind the body: cape, backpack, balloon. A close-up is cut at the hips: there it must show at the shoulders."""
+        if self.acc == "cape" and self.close:
+            self.pen.outline(
+                (-11, -49), (-24, -47, -36, -36, -43, -4), (39, -4), (34, -36, 24, -47, 11, -49), colour=self.trim,
+            )  # fmt: skip
+        elif self.acc == "cape":
             flare = 22 if self.action in ("running", "walking", "jumping") else 8
             self.pen.outline(
                 (-13, -46), (-20, -30, -24 - flare, -20, -22 - flare, -4 - self.drop * 0.7),
                 (14 - flare * 0.3, -3 - self.drop * 0.7), (18, -20, 17, -36, 13, -46), colour=self.trim,
             )  # fmt: skip
+        elif self.acc == "backpack" and self.close:
+            self.pen.rounded(-33, -53, 66, 46, 10, self.trim)
+            self.pen.rounded(-33, -36, 66, 8, 3, dark(self.trim))
         elif self.acc == "backpack":
             self.pen.rounded(-25, -48, 50, 30, 8, self.trim)
             self.pen.rounded(-25, -34, 50, 8, 3, dark(self.trim))
