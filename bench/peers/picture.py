@@ -99,11 +99,13 @@ def main():
         p.add_argument("--steps", type=int, default=4)
         p.add_argument("--kadr", default="build/kadr")
         p.add_argument("--out")
-        p.add_argument("options", nargs="*")
     p = commands.add_parser("table")
     p.add_argument("results")
     p.add_argument("--more", type=int, default=12)
-    args = parser.parse_args()
+    given = sys.argv[1:]
+    cut = given.index("--") if "--" in given else len(given)
+    args = parser.parse_args(given[:cut])
+    args.options = given[cut + 1:]
     {"measure": measure, "draw": by_diffusers, "table": table}[args.command](args)
 
 
